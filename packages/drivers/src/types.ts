@@ -1,0 +1,132 @@
+/** The one contract that every way of running a VM fulfils; `compliance.ts` is its executable form. */
+
+import type { Epoch, TraceContext, VmId } from "@blixard/std";
+
+export interface Capabilities {
+  readonly exec: boolean;
+  readonly console: boolean;
+  readonly pty: boolean;
+  readonly files: boolean;
+  readonly pause: boolean;
+  readonly snapshot: boolean;
+}
+
+export type Probe =
+  | {
+      readonly available: true;
+      /** "kvm" only after a probe guest ran to completion under it within a deadline. */
+      readonly accel: "kvm" | "tcg" | "wasm" | "none";
+      readonly version: string;
+      readonly capabilities: Capabilities;
+    }
+  | { readonly available: false; readonly why: string; readonly install: string };
+
+export interface InstanceSpec {
+  readonly vmId: VmId;
+  readonly name: string;
+  /** As in the VM's record; the driver resolves it to files through its ImageStore. */
+  readonly image: string;
+  readonly vcpus: number;
+  readonly memoryBytes: number;
+  /** 0: no disk beside the image. */
+  readonly diskBytes: number;
+  /** Run by the agent after boot with its output on the console; empty: nothing. */
+  readonly command: readonly string[];
+}
+
+export interface RunOptions {
+  readonly epoch: Epoch;
+  /** On the host's CLOCK_MONOTONIC; the supervisor kills the VM when it passes un-renewed. */
+  readonly deadlineMonotonicMs: number;
+  readonly trace?: TraceContext;
+}
+
+export type InstancePhase =
+  /** Folder and disk exist; nothing runs. */
+  | "created"
+  | "starting"
+  /** The agent has said hello. */
+  | "running"
+  | "stopping"
+  /** Ended; see `ended`. */
+  | "stopped";
+
+export type InstanceEnd =
+  | { readonly kind: "shutdown" }
+  | { readonly kind: "killed" }
+  | { readonly kind: "leaseExpired" }
+  /** The backend process died or the guest panicked. */
+  | { readonly kind: "crashed"; readonly reason: string };
+
+export interface InstanceStatus {
+  readonly vmId: VmId;
+  readonly epoch: Epoch;
+  readonly phase: InstancePhase;
+  readonly ended?: InstanceEnd;
+  /** Exit code of `command`, once it ended. */
+  readonly commandExit?: number;
+  readonly supervisorPid?: number;
+  readonly backendPid?: number;
+}
+
+export interface ExecRequest {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** Allocates a pseudo-terminal of this size; stdout and stderr are then one stream. */
+  readonly pty?: { readonly rows: number; readonly cols: number };
+  readonly trace?: TraceContext;
+}
+
+export type ExecEvent =
+  | { readonly kind: "stdout"; readonly data: Uint8Array }
+  | { readonly kind: "stderr"; readonly data: Uint8Array }
+  /** `code` is 128 + signal number when a signal ended it. Last event. */
+  | { readonly kind: "exit"; readonly code: number };
+
+export interface ExecSession {
+  /** Ends after the "exit" event; throws BlixardError (GuestUnreachable) when the VM goes away. */
+  readonly events: AsyncIterable<ExecEvent>;
+  /** Resolves when the guest has room again: callers that wait are bounded. */
+  write(data: Uint8Array): Promise<void>;
+  closeStdin(): void;
+  /** Signal number, as 2 for SIGINT. */
+  signal(number: number): void;
+  resize(rows: number, cols: number): void;
+  /** Ends the session; the process gets SIGHUP, then SIGKILL. */
+  close(): void;
+}
+
+export interface VmDriver {
+  readonly name: string;
+  probe(): Promise<Probe>;
+  /** Makes folder and disk; doing it again with the same spec changes nothing. */
+  create(spec: InstanceSpec): Promise<void>;
+  /**
+   * Resolves once the backend runs under its supervisor (phase "starting"); "running" comes as an
+   * event. Refuses (Conflict) while an instance of this VM still runs: a VM runs at most once.
+   */
+  start(vmId: VmId, run: RunOptions): Promise<void>;
+  /** Asks the guest to shut down; kills it after `graceMs`. Resolves when nothing runs. */
+  stop(vmId: VmId, options: { graceMs: number }): Promise<void>;
+  kill(vmId: VmId): Promise<void>;
+  /** Removes the folder; refuses while it runs; absent is fine. */
+  delete(vmId: VmId): Promise<void>;
+  inspect(vmId: VmId): Promise<InstanceStatus | undefined>;
+  /** After a daemon restart: connects to every live supervisor again and reports all instances. */
+  readopt(): Promise<readonly InstanceStatus[]>;
+  /** Moves the deadline of every running instance; never backwards. */
+  renew(deadlineMonotonicMs: number): void;
+  /** Phase changes of all instances; returns the function that ends the subscription. */
+  subscribe(listener: (status: InstanceStatus) => void): () => void;
+  /** Console bytes from `offset` of the log kept on disk; with `follow` it goes on until aborted. */
+  console(
+    vmId: VmId,
+    options: { offset: number; follow: boolean; signal: AbortSignal },
+  ): AsyncIterable<Uint8Array>;
+  exec(vmId: VmId, request: ExecRequest): Promise<ExecSession>;
+  writeFile(vmId: VmId, path: string, mode: number, data: Uint8Array): Promise<void>;
+  readFile(vmId: VmId, path: string): Promise<Uint8Array>;
+  /** Releases sockets; instances go on under their supervisors. */
+  close(): Promise<void>;
+}

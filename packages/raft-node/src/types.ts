@@ -1,0 +1,88 @@
+/** What raft-node asks of its user and offers to it. All I/O goes through the ports of std. */
+
+import type { ConfState, RaftStatus } from "@blixard/raft";
+import type {
+  Clock,
+  Disk,
+  DiskCompletion,
+  LogIndex,
+  Network,
+  PeerId,
+  Random,
+  Result,
+  Term,
+} from "@blixard/std";
+
+/** The replicated state machine. `apply` is synchronous, deterministic and total: it never throws. */
+export interface StateMachine<Response> {
+  apply(entry: { index: LogIndex; term: Term; data: Uint8Array }): Response;
+  /**
+   * A consistent copy as of now, produced chunk by chunk while `apply` goes on (copy on write is the
+   * state machine's business). Chunks are at most SNAPSHOT_CHUNK_BYTES.
+   */
+  snapshot(): Iterator<Uint8Array>;
+  /** Replaces the whole state; on a failure the old state stays. */
+  restore(chunks: Iterable<Uint8Array>): Result<void, string>;
+}
+
+/** A member as stored in membership entries' context, so that keys and addresses replicate with it. */
+export interface Member {
+  readonly peer: PeerId;
+  /** Opaque to raft-node (the daemon stores node id, public key, address). */
+  readonly context: Uint8Array;
+}
+
+export interface RaftNodeOptions {
+  readonly id: PeerId;
+  /** Folder on the disk port; "" is its root. */
+  readonly dir: string;
+  readonly tickMs: number;
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  readonly segmentBytes: number;
+  /** A snapshot is taken when this many bytes or entries were applied since the last. */
+  readonly snapshotEveryBytes: number;
+  readonly snapshotEveryEntries: number;
+  readonly maxProposalBytes: number;
+  readonly maxPendingProposals: number;
+}
+
+export interface RaftNodeDeps<Response> {
+  readonly disk: Disk;
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly machine: StateMachine<Response>;
+  readonly onEvent: (event: RaftNodeEvent) => void;
+}
+
+export type RaftNodeInput =
+  | { readonly kind: "tick" }
+  | { readonly kind: "message"; readonly from: PeerId; readonly message: Uint8Array }
+  | { readonly kind: "disk"; readonly completion: DiskCompletion };
+
+export type RaftNodeEvent =
+  /** Recovery from disk finished; `damaged` as in the protocol's Restored. */
+  | { readonly kind: "recovered"; readonly damaged: boolean; readonly lastIndex: LogIndex }
+  /** Nothing can go on: the log cannot be opened or written. The owner must stop the process. */
+  | { readonly kind: "fatal"; readonly reason: string; readonly code: "Corrupt" | "DiskFull" | "Io" }
+  | { readonly kind: "role"; readonly status: RaftStatus }
+  /** A membership change took effect. */
+  | { readonly kind: "members"; readonly conf: ConfState; readonly members: readonly Member[] }
+  | { readonly kind: "restored"; readonly index: LogIndex };
+
+export type ProposeError =
+  | { readonly code: "NoLeader" }
+  /** Surely not in the log and never will be. */
+  | { readonly code: "Dropped"; readonly reason: string }
+  | { readonly code: "TooLarge"; readonly limit: number }
+  | { readonly code: "Overloaded" }
+  /** It may or may not be committed. */
+  | { readonly code: "OutcomeUnknown"; readonly reason: string }
+  | { readonly code: "Stopped" };
+
+export interface Proposed<Response> {
+  readonly index: LogIndex;
+  /** The result of `apply` on this node: it was applied here before this is reported. */
+  readonly response: Response;
+}

@@ -1,0 +1,232 @@
+/**
+ * The vocabulary of the protocol: plain data only. A caller drives one member like this:
+ *
+ *   step(state, input)            a message, a tick, a proposal, a read ...
+ *   ready(state) -> Ready         what must now be persisted, sent, applied
+ *   advance(state, done)          a persist became durable; entries were applied
+ *
+ * Nothing here performs I/O. Every message names the durable write it must wait for.
+ */
+
+import type { LogIndex, PeerId, Term } from "@blixard/std";
+
+export type EntryKind = "command" | "config" | "noop";
+
+export interface Entry {
+  readonly term: Term;
+  readonly index: LogIndex;
+  readonly kind: EntryKind;
+  /** Opaque for "command"; an encoded ConfChange for "config"; empty for "noop". */
+  readonly data: Uint8Array;
+}
+
+/** What a member must never forget (Raft paper, figure 2). `commit` is a hint that speeds recovery. */
+export interface HardState {
+  readonly term: Term;
+  /** 0 when no vote was given in `term`. */
+  readonly vote: PeerId | 0;
+  readonly commit: LogIndex;
+}
+
+/** Joint fields are part of the format from the start; they stay empty until joint consensus lands. */
+export interface ConfState {
+  readonly voters: readonly PeerId[];
+  readonly votersOutgoing: readonly PeerId[];
+  readonly learners: readonly PeerId[];
+  readonly learnersNext: readonly PeerId[];
+  readonly autoLeave: boolean;
+}
+
+export type ConfChangeOp = "addVoter" | "addLearner" | "removeMember";
+
+export interface ConfChange {
+  readonly op: ConfChangeOp;
+  readonly peer: PeerId;
+  /** Opaque to the protocol; raft-node keeps addresses and keys of members here. */
+  readonly context: Uint8Array;
+}
+
+export interface SnapshotMeta {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly conf: ConfState;
+}
+
+export type Message =
+  | {
+      readonly kind: "preVote" | "vote";
+      readonly to: PeerId;
+      readonly from: PeerId;
+      readonly term: Term;
+      readonly lastIndex: LogIndex;
+      readonly lastTerm: Term;
+      /** Set by leadership transfer: voters then ignore the lease of their leader. */
+      readonly force: boolean;
+    }
+  | {
+      readonly kind: "preVoteReply" | "voteReply";
+      readonly to: PeerId;
+      readonly from: PeerId;
+      readonly term: Term;
+      readonly granted: boolean;
+    }
+  | {
+      readonly kind: "append";
+      readonly to: PeerId;
+      readonly from: PeerId;
+      readonly term: Term;
+      readonly prevIndex: LogIndex;
+      readonly prevTerm: Term;
+      readonly entries: readonly Entry[];
+      readonly commit: LogIndex;
+    }
+  | {
+      readonly kind: "appendReply";
+      readonly to: PeerId;
+      readonly from: PeerId;
+      readonly term: Term;
+      readonly rejected: boolean;
+      /** Accepted: last index known to match. Rejected: the `prevIndex` that did not match. */
+      readonly index: LogIndex;
+      /** Rejected: where the follower's log may agree, for fast back-tracking. */
+      readonly hintIndex: LogIndex;
+      readonly hintTerm: Term;
+    }
+  | {
+      readonly kind: "heartbeat";
+      readonly to: PeerId;
+      readonly from: PeerId;
+      readonly term: Term;
+      readonly commit: LogIndex;
+      /** Latest pending ReadIndex round this heartbeat confirms; 0 for none. */
+      readonly readRound: number;
+    }
+  | {
+      readonly kind: "heartbeatReply";
+      readonly to: PeerId;
+      readonly from: PeerId;
+      readonly term: Term;
+      readonly readRound: number;
+    }
+  | {
+      /** Metadata only; the driver streams the snapshot's bytes beside it. */
+      readonly kind: "snapshot";
+      readonly to: PeerId;
+      readonly from: PeerId;
+      readonly term: Term;
+      readonly meta: SnapshotMeta;
+    }
+  | {
+      readonly kind: "timeoutNow";
+      readonly to: PeerId;
+      readonly from: PeerId;
+      readonly term: Term;
+    };
+
+export type Role = "follower" | "preCandidate" | "candidate" | "leader";
+
+export interface RaftConfig {
+  readonly id: PeerId;
+  /** Ticks without hearing from a leader; the actual timeout is uniform in [n, 2n-1]. */
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  /** Bytes of entries in one append (at least one entry goes regardless). */
+  readonly maxAppendBytes: number;
+  /** Appends in flight to one follower. */
+  readonly maxInflight: number;
+  /** Bytes of own-term entries not yet committed; proposals beyond are refused with "overloaded". */
+  readonly maxUncommittedBytes: number;
+  /** Bytes of committed entries handed out in one Ready. */
+  readonly maxApplyBytes: number;
+}
+
+/** What the durable log holds at start; `conf` and `applied` come from the snapshot. */
+export interface Restored {
+  readonly hardState: HardState;
+  readonly snapshot: SnapshotMeta;
+  /** Entries after the snapshot, contiguous. */
+  readonly entries: readonly Entry[];
+  /**
+   * True when acknowledged log content was lost (rot): the member must then neither vote, campaign nor
+   * acknowledge appends for commit until `advance({kind: "repaired"})`.
+   */
+  readonly damaged: boolean;
+}
+
+export type Input =
+  | { readonly kind: "tick" }
+  | { readonly kind: "message"; readonly message: Message }
+  | { readonly kind: "propose"; readonly entries: readonly Uint8Array[] }
+  | { readonly kind: "proposeConf"; readonly change: ConfChange }
+  /** A quorum round begun after this input; answered in `Ready.reads` with the same context. */
+  | { readonly kind: "readIndex"; readonly context: number }
+  | { readonly kind: "campaign" }
+  | { readonly kind: "transferLeader"; readonly to: PeerId }
+  | { readonly kind: "unreachable"; readonly peer: PeerId }
+  | { readonly kind: "snapshotSent"; readonly peer: PeerId; readonly ok: boolean };
+
+export type StepError =
+  | { readonly code: "NotLeader"; readonly leader: PeerId | 0 }
+  | { readonly code: "Overloaded" }
+  | { readonly code: "ConfChangeInFlight" }
+  /** The leader has not yet committed an entry of its own term. */
+  | { readonly code: "TermNotCommitted" }
+  | { readonly code: "InvalidConfChange"; readonly reason: string }
+  | { readonly code: "Transferring"; readonly to: PeerId }
+  | { readonly code: "InvalidMessage"; readonly reason: string };
+
+export interface Persist {
+  /** 1, 2, 3 ... in the order in which the writes must become durable. */
+  readonly seq: number;
+  readonly hardState?: HardState;
+  /** Replaces everything up to and including its index; comes before `entries`. */
+  readonly snapshot?: SnapshotMeta;
+  /** Contiguous; entries at or after the first one's index are truncated first. */
+  readonly entries: readonly Entry[];
+}
+
+export interface Outgoing {
+  readonly message: Message;
+  /** Send only once the persist of this sequence number (and all before it) is durable; 0: at once. */
+  readonly after: number;
+}
+
+export interface ReadState {
+  readonly context: number;
+  /** Reads at this index are linearizable once it is applied. Absent: leadership was lost; ask again. */
+  readonly index?: LogIndex;
+}
+
+export interface Ready {
+  readonly persist?: Persist;
+  readonly messages: readonly Outgoing[];
+  /** Committed and locally durable, in order, each handed out once. */
+  readonly committed: readonly Entry[];
+  readonly reads: readonly ReadState[];
+}
+
+export type Advance =
+  | { readonly kind: "persisted"; readonly seq: number }
+  | { readonly kind: "applied"; readonly index: LogIndex }
+  /** The applied state up to `index` is in a durable snapshot: earlier entries may be dropped. */
+  | { readonly kind: "compacted"; readonly meta: SnapshotMeta }
+  | { readonly kind: "repaired" };
+
+export interface RaftStatus {
+  readonly id: PeerId;
+  readonly role: Role;
+  readonly term: Term;
+  readonly leader: PeerId | 0;
+  readonly commit: LogIndex;
+  readonly applied: LogIndex;
+  readonly lastIndex: LogIndex;
+  readonly conf: ConfState;
+  /** Leader only: per member, the highest index known replicated and whether it was recently heard. */
+  readonly progress: readonly {
+    readonly peer: PeerId;
+    readonly match: LogIndex;
+    readonly next: LogIndex;
+    readonly state: "probe" | "replicate" | "snapshot";
+    readonly active: boolean;
+  }[];
+}

@@ -1,0 +1,240 @@
+/** Byte-level helpers for codecs: a growing writer, a bounds-checked reader, CRC-32C, 64-bit hashing. */
+
+import { err, ok, type Result } from "./result.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+export function utf8(text: string): Uint8Array {
+  return encoder.encode(text);
+}
+
+/** Throws TypeError on malformed UTF-8. */
+export function utf8Text(bytes: Uint8Array): string {
+  return decoder.decode(bytes);
+}
+
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const out = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+export function toHex(bytes: Uint8Array): string {
+  let out = "";
+  for (const byte of bytes) out += byte.toString(16).padStart(2, "0");
+  return out;
+}
+
+/** Undefined when the text is not an even number of hex digits. */
+export function fromHex(text: string): Uint8Array | undefined {
+  if (text.length % 2 !== 0 || !/^[0-9a-f]*$/i.test(text)) return undefined;
+  const out = new Uint8Array(text.length / 2);
+  for (let i = 0; i < out.length; i++) out[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  return out;
+}
+
+const CRC32C_TABLE = (() => {
+  const table = new Int32Array(256);
+  for (let n = 0; n < 256; n++) {
+    let c = n;
+    for (let k = 0; k < 8; k++) c = c & 1 ? (c >>> 1) ^ 0x82f63b78 : c >>> 1;
+    table[n] = c;
+  }
+  return table;
+})();
+
+/** CRC-32C (Castagnoli, RFC 3720). `seed` is a previous result, or any value mixed into the sum. */
+export function crc32c(bytes: Uint8Array, seed = 0): number {
+  let c = ~seed;
+  for (let i = 0; i < bytes.length; i++) {
+    c = (CRC32C_TABLE[(c ^ (bytes[i] ?? 0)) & 255] ?? 0) ^ (c >>> 8);
+  }
+  return ~c >>> 0;
+}
+
+/** FNV-1a-based 64-bit hash in two multiply-mixed lanes; for state comparison, not for security. */
+export function hash64(bytes: Uint8Array): bigint {
+  let h1 = 0x811c9dc5;
+  let h2 = 0x9e3779b9;
+  for (let i = 0; i < bytes.length; i++) {
+    const b = bytes[i] ?? 0;
+    h1 = Math.imul(h1 ^ b, 0x01000193);
+    h2 = Math.imul(h2 ^ b, 0x85ebca6b);
+    h2 ^= h2 >>> 13;
+  }
+  h1 ^= h1 >>> 16;
+  h1 = Math.imul(h1, 0x7feb352d);
+  h1 ^= h1 >>> 15;
+  h2 = Math.imul(h2 ^ bytes.length, 0xc2b2ae35);
+  h2 ^= h2 >>> 16;
+  return (BigInt(h1 >>> 0) << 32n) | BigInt(h2 >>> 0);
+}
+
+/** Appends little-endian fields to a buffer that doubles when full. */
+export class ByteWriter {
+  #buffer: Uint8Array<ArrayBuffer>;
+  #view: DataView;
+  #at = 0;
+
+  constructor(capacity = 256) {
+    this.#buffer = new Uint8Array(capacity);
+    this.#view = new DataView(this.#buffer.buffer);
+  }
+
+  get length(): number {
+    return this.#at;
+  }
+
+  #room(count: number): number {
+    const at = this.#at;
+    const need = at + count;
+    if (need > this.#buffer.length) {
+      const grown = new Uint8Array(Math.max(need, this.#buffer.length * 2));
+      grown.set(this.#buffer.subarray(0, at));
+      this.#buffer = grown;
+      this.#view = new DataView(grown.buffer);
+    }
+    this.#at = need;
+    return at;
+  }
+
+  u8(value: number): this {
+    this.#view.setUint8(this.#room(1), value);
+    return this;
+  }
+
+  u16(value: number): this {
+    this.#view.setUint16(this.#room(2), value, true);
+    return this;
+  }
+
+  u32(value: number): this {
+    this.#view.setUint32(this.#room(4), value, true);
+    return this;
+  }
+
+  /** A safe non-negative integer in eight bytes. */
+  u64(value: number): this {
+    const at = this.#room(8);
+    this.#view.setUint32(at, value % 4294967296, true);
+    this.#view.setUint32(at + 4, Math.floor(value / 4294967296), true);
+    return this;
+  }
+
+  raw(bytes: Uint8Array): this {
+    this.#buffer.set(bytes, this.#room(bytes.length));
+    return this;
+  }
+
+  /** Bytes behind a u32 length. */
+  bytes(bytes: Uint8Array): this {
+    return this.u32(bytes.length).raw(bytes);
+  }
+
+  /** UTF-8 behind a u32 length. */
+  text(text: string): this {
+    return this.bytes(utf8(text));
+  }
+
+  /** Overwrites four bytes written earlier, as for a checksum known only at the end. */
+  patchU32(at: number, value: number): this {
+    this.#view.setUint32(at, value, true);
+    return this;
+  }
+
+  /** A view of what was written; valid until the next write. */
+  finish(): Uint8Array {
+    return this.#buffer.subarray(0, this.#at);
+  }
+}
+
+export class ShortReadError extends Error {
+  override readonly name = "ShortReadError";
+}
+
+/** Reads what ByteWriter wrote; every read is bounds-checked and throws ShortReadError past the end. */
+export class ByteReader {
+  readonly #buffer: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(buffer: Uint8Array) {
+    this.#buffer = buffer;
+    this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  }
+
+  get offset(): number {
+    return this.#at;
+  }
+
+  get remaining(): number {
+    return this.#buffer.length - this.#at;
+  }
+
+  #take(count: number): number {
+    const at = this.#at;
+    if (count > this.#buffer.length - at) {
+      throw new ShortReadError(
+        `needed ${count} bytes at ${at}, buffer holds ${this.#buffer.length}`,
+      );
+    }
+    this.#at = at + count;
+    return at;
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.#take(1));
+  }
+
+  u16(): number {
+    return this.#view.getUint16(this.#take(2), true);
+  }
+
+  u32(): number {
+    return this.#view.getUint32(this.#take(4), true);
+  }
+
+  u64(): number {
+    const at = this.#take(8);
+    const value =
+      this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * 4294967296;
+    if (!Number.isSafeInteger(value)) throw new ShortReadError("integer beyond 2^53");
+    return value;
+  }
+
+  /** A view, not a copy. */
+  raw(length: number): Uint8Array {
+    const at = this.#take(length);
+    return this.#buffer.subarray(at, at + length);
+  }
+
+  bytes(): Uint8Array {
+    return this.raw(this.u32());
+  }
+
+  text(): string {
+    return utf8Text(this.bytes());
+  }
+}
+
+/** Runs a decoder over bytes from outside; anything it throws becomes a reason. */
+export function decodeWith<T>(
+  bytes: Uint8Array,
+  decode: (reader: ByteReader) => T,
+): Result<T, string> {
+  const reader = new ByteReader(bytes);
+  try {
+    const value = decode(reader);
+    if (reader.remaining > 0) return err(`${reader.remaining} bytes left over`);
+    return ok(value);
+  } catch (caught) {
+    return err(caught instanceof Error ? caught.message : String(caught));
+  }
+}
