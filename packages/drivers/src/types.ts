@@ -1,6 +1,6 @@
 /** The one contract that every way of running a VM fulfils; `compliance.ts` is its executable form. */
 
-import type { Epoch, TraceContext, VmId } from "@blixard/std";
+import type { Epoch, ExecRequest, ExecSession, TraceContext, VmId } from "@blixard/std";
 
 export interface Capabilities {
   readonly exec: boolean;
@@ -69,33 +69,7 @@ export interface InstanceStatus {
   readonly backendPid?: number;
 }
 
-export interface ExecRequest {
-  readonly argv: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly cwd?: string;
-  /** Allocates a pseudo-terminal of this size; stdout and stderr are then one stream. */
-  readonly pty?: { readonly rows: number; readonly cols: number };
-  readonly trace?: TraceContext;
-}
-
-export type ExecEvent =
-  | { readonly kind: "stdout"; readonly data: Uint8Array }
-  | { readonly kind: "stderr"; readonly data: Uint8Array }
-  /** `code` is 128 + signal number when a signal ended it. Last event. */
-  | { readonly kind: "exit"; readonly code: number };
-
-export interface ExecSession {
-  /** Ends after the "exit" event; throws BlixardError (GuestUnreachable) when the VM goes away. */
-  readonly events: AsyncIterable<ExecEvent>;
-  /** Resolves when the guest has room again: callers that wait are bounded. */
-  write(data: Uint8Array): Promise<void>;
-  closeStdin(): void;
-  /** Signal number, as 2 for SIGINT. */
-  signal(number: number): void;
-  resize(rows: number, cols: number): void;
-  /** Ends the session; the process gets SIGHUP, then SIGKILL. */
-  close(): void;
-}
+export type { ExecEvent, ExecRequest, ExecSession } from "@blixard/std";
 
 export interface VmDriver {
   readonly name: string;

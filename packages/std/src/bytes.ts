@@ -203,8 +203,7 @@ export class ByteReader {
 
   u64(): number {
     const at = this.#take(8);
-    const value =
-      this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * 4294967296;
+    const value = this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * 4294967296;
     if (!Number.isSafeInteger(value)) throw new ShortReadError("integer beyond 2^53");
     return value;
   }
