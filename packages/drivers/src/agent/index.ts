@@ -1,0 +1,8 @@
+export {
+  AgentClient,
+  type AgentClientOptions,
+  type AgentHello,
+  type WorkloadStart,
+} from "./client.ts";
+export { AGENT_PORT_NAME, FILE_BYTES_MAX } from "./limits.ts";
+export type { HealthReport, ShutdownKind, WorkloadState } from "./messages.ts";
