@@ -1,0 +1,22 @@
+/** Every limit of the simulator, named once, with its unit; their relations are asserted on import. */
+
+import { assert } from "@blixard/std";
+
+/** What a power cut keeps or loses as one piece. */
+export const SECTOR_BYTES = 512;
+/** Lines of the timeline that a failing run keeps. */
+export const TIMELINE_LINES_MAX = 600;
+/** Lines of the timeline that the command line prints for a failing seed. */
+export const TIMELINE_LINES_SHOWN = 120;
+/** A run with more events than this is called a livelock and fails. */
+export const EVENTS_MAX = 3_000_000;
+/** Datagrams longer than this are a bug of the sender. */
+export const MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
+/** Datagrams in flight between one pair of hosts; the sender is refused beyond. */
+export const IN_FLIGHT_MAX = 4096;
+/** Bytes that one simulated disk may hold. */
+export const DISK_BYTES_MAX = 256 * 1024 * 1024;
+/** A sampled drift of a clock; the protocols that rely on clocks assume a bound at or above it. */
+export const CLOCK_DRIFT_PPM_MAX = 500;
+
+assert(TIMELINE_LINES_SHOWN <= TIMELINE_LINES_MAX, "shown lines must have been kept");
