@@ -115,8 +115,17 @@ export type Command =
   | { readonly kind: "removeNode"; readonly nodeId: NodeId }
   /** Begins a new lease epoch; `fromEpoch` must be the current one. The node runs nothing when it asks. */
   | { readonly kind: "acquireLease"; readonly nodeId: NodeId; readonly fromEpoch: number }
-  /** The leader waited the lease out. Unplaces the node's VMs; ignored when the epoch moved on. */
-  | { readonly kind: "expireLease"; readonly nodeId: NodeId; readonly leaseEpoch: number }
+  /**
+   * The leader waited the lease out. Unplaces the node's VMs; refused when the epoch moved on, and when
+   * the entry's term is not `term`: a deposed leader's decision must not be carried out by a later one,
+   * which may have granted the lease anew (the entry's term is the term of the leader that appended it).
+   */
+  | {
+      readonly kind: "expireLease";
+      readonly nodeId: NodeId;
+      readonly leaseEpoch: number;
+      readonly term: number;
+    }
   | {
       readonly kind: "createVm";
       readonly vmId: VmId;
