@@ -93,7 +93,7 @@ export interface VmDriver {
   renew(deadlineMonotonicMs: number): void;
   /** Phase changes of all instances; returns the function that ends the subscription. */
   subscribe(listener: (status: InstanceStatus) => void): () => void;
-  /** Console bytes from `offset` of the log kept on disk; with `follow` it goes on until aborted. */
+  /** Console bytes from `offset` of the log kept on disk (negative: that many bytes before its end); with `follow` it goes on until aborted. */
   console(
     vmId: VmId,
     options: { offset: number; follow: boolean; signal: AbortSignal },
