@@ -135,7 +135,10 @@ export class AgentClient {
     // complete it, its checksum fails, and the agent finds the hello behind them.
     this.#stream.write(new Uint8Array(HEADER_BYTES + PAYLOAD_BYTES_MAX));
     this.#sendHello();
-    const retry = setInterval(() => this.#sendHello(), HELLO_RETRY_MS);
+    const retry = setInterval(() => {
+      // A guest that boots does not read yet; its first hello waits for it in the stream.
+      if (!this.#stream.writableNeedDrain) this.#sendHello();
+    }, HELLO_RETRY_MS);
     const deadline = setTimeout(
       () =>
         reject(timedOut("hello", timeoutMs, this.#vm, "the guest did not boot or has no agent")),
@@ -358,7 +361,6 @@ export class AgentClient {
   }
 
   #sendHello(): void {
-    if (this.#stream.writableNeedDrain) return;
     const hello = { minVersion: PROTOCOL_VERSION_MIN, maxVersion: PROTOCOL_VERSION_MAX };
     this.#sendOn(0, { kind: "hello", ...hello });
   }

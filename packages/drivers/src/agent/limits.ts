@@ -40,6 +40,8 @@ export const HELLO_RETRY_MS = 500;
 export const REPLY_TIMEOUT_MS = 30_000;
 /** From SIGHUP to SIGKILL after a stream was closed, in the guest. */
 export const CLOSE_GRACE_MS = 1000;
+/** After a process ended while one it left behind keeps its pipes open, in the guest. */
+export const EXIT_LINGER_MS = 250;
 
 assert(INPUT_WINDOW_BYTES <= WINDOW_BYTES_MAX, "the input window fits the largest window");
 assert(OUTPUT_WINDOW_BYTES <= WINDOW_BYTES_MAX, "the output window fits the largest window");

@@ -156,9 +156,19 @@ function readEnv(reader: ByteReader): Record<string, string> {
   return Object.fromEntries(pairs);
 }
 
-/** Payload of a message; its frame type is FRAME[message.kind]. */
+/** UTF-8 takes at most three bytes for a UTF-16 unit; eight more hold any length or number. */
+function roomFor(value: unknown): number {
+  if (typeof value === "string") return 8 + 3 * value.length;
+  if (typeof value !== "object" || value === null) return 8;
+  let room = 8;
+  for (const [name, part] of Object.entries(value)) room += 8 + 3 * name.length + roomFor(part);
+  return room;
+}
+
+/** Payload of a message; its frame type is FRAME[message.kind]. It may be the message's own data. */
 export function encodePayload(message: Message): Uint8Array {
-  const writer = new ByteWriter();
+  if ("data" in message) return message.data;
+  const writer = new ByteWriter(roomFor(message));
   switch (message.kind) {
     case "hello":
       writer.u8(message.minVersion).u8(message.maxVersion);
@@ -186,11 +196,6 @@ export function encodePayload(message: Message): Uint8Array {
       break;
     case "opened":
       writer.u32(message.pid).u32(message.windowBytes);
-      break;
-    case "stdin":
-    case "stdout":
-    case "stderr":
-      writer.raw(message.data);
       break;
     case "resize":
       writer.u16(message.rows).u16(message.cols);

@@ -1,0 +1,142 @@
+import { Prng } from "@blixard/std";
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { duplexPair } from "node:stream";
+import { test } from "node:test";
+import {
+  agentCases,
+  collect,
+  rejectsWith,
+  request,
+  until,
+  type AgentUnderTest,
+} from "./client-cases.ts";
+import { AgentClient } from "./client.ts";
+import { FakeAgent } from "./fake-agent.ts";
+import { encodeFrame, FrameParser } from "./frame.ts";
+import { OUTPUT_WINDOW_BYTES } from "./limits.ts";
+import { encodePayload, FRAME, type AgentMessage } from "./messages.ts";
+
+async function startFake(): Promise<AgentUnderTest> {
+  const root = await mkdtemp(join(tmpdir(), "blixard-fake-"));
+  const [host, guest] = duplexPair();
+  let console = "";
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
+  const agent = new FakeAgent({
+    root,
+    onConsole: (data) => {
+      console += Buffer.from(data).toString();
+    },
+    onShutdown: () => resolve(),
+  });
+  agent.serve(guest);
+  return {
+    stream: host,
+    pty: false,
+    folder: "/tmp",
+    console: () => console,
+    ended,
+    stop: async () => {
+      agent.close();
+      await rm(root, { recursive: true, force: true });
+    },
+  };
+}
+
+agentCases("fake agent", startFake);
+
+/** An agent that says exactly what a test wants. */
+function scripted(answer: (type: number, stream: number) => readonly AgentMessage[]): AgentClient {
+  const [host, guest] = duplexPair();
+  const parser = new FrameParser();
+  guest.on("data", (chunk: Uint8Array) => {
+    for (const { type, session, stream } of parser.push(chunk)) {
+      for (const message of answer(type, stream)) {
+        const payload = encodePayload(message);
+        guest.write(encodeFrame({ type: FRAME[message.kind], session, stream, payload }));
+      }
+    }
+  });
+  return new AgentClient({ stream: host, random: new Prng(2), vm: "odd" });
+}
+
+function welcome(maxVersion = 1): AgentMessage {
+  return {
+    kind: "welcome",
+    minVersion: maxVersion,
+    maxVersion,
+    capabilities: 31,
+    streamsMax: 64,
+    uptimeMs: 1,
+    epoch: 0,
+    workload: "none",
+    workloadExit: 0,
+    agentVersion: "scripted",
+    bootId: "00000000-0000-4000-8000-000000000000",
+  };
+}
+
+test("hello is repeated until the guest answers", async () => {
+  let hellos = 0;
+  const client = scripted((type) => {
+    if (type === FRAME.hello) hellos += 1;
+    return hellos === 3 ? [welcome()] : [];
+  });
+  assert.equal((await client.hello(10_000)).agentVersion, "scripted");
+  client.close();
+});
+
+test("a guest that never answers is a time-out, and the client can try again", async () => {
+  let silent = true;
+  const client = scripted((type) => (silent || type !== FRAME.hello ? [] : [welcome()]));
+  await rejectsWith(client.exec(request(["true"])), "GuestUnreachable");
+  await rejectsWith(client.hello(20), "TimedOut");
+  silent = false;
+  await client.hello(10_000);
+  await rejectsWith(client.health(20), "TimedOut");
+  client.close();
+  await rejectsWith(client.hello(20), "GuestUnreachable");
+});
+
+test("an agent of another version is refused", async () => {
+  const client = scripted(() => [welcome(9)]);
+  await rejectsWith(client.hello(10_000), "Unsupported");
+  client.close();
+});
+
+test("output beyond the credit ends the session", async () => {
+  const data = new Uint8Array(60_000);
+  const client = scripted((type) => {
+    if (type === FRAME.hello) return [welcome()];
+    if (type !== FRAME.exec) return [];
+    const flood = Math.ceil(OUTPUT_WINDOW_BYTES / data.length) + 1;
+    const outputs = Array.from({ length: flood }, () => ({ kind: "stdout", data }) as const);
+    return [{ kind: "opened", pid: 1, windowBytes: 0 }, ...outputs];
+  });
+  await client.hello(10_000);
+  const session = await client.exec(request(["flood"]));
+  await rejectsWith(collect(session), "GuestUnreachable");
+  await rejectsWith(client.health(10_000), "GuestUnreachable");
+});
+
+test("a lost connection fails what waits, once", async () => {
+  const [host, guest] = duplexPair();
+  const agent = scripted(() => []);
+  let lost = 0;
+  const client = new AgentClient({
+    stream: host,
+    random: new Prng(2),
+    onLost: () => {
+      lost += 1;
+    },
+  });
+  const greeting = client.hello(10_000);
+  guest.destroy();
+  await rejectsWith(greeting, "GuestUnreachable");
+  await until("the loss", () => lost === 1);
+  await rejectsWith(client.exec(request(["true"])), "GuestUnreachable");
+  assert.equal(lost, 1);
+  agent.close();
+});
