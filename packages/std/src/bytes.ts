@@ -92,6 +92,7 @@ export class ByteWriter {
     return this.#at;
   }
 
+  /** Call it before touching #buffer or #view: it may replace both. */
   #room(count: number): number {
     const at = this.#at;
     const need = at + count;
@@ -106,17 +107,20 @@ export class ByteWriter {
   }
 
   u8(value: number): this {
-    this.#view.setUint8(this.#room(1), value);
+    const at = this.#room(1);
+    this.#view.setUint8(at, value);
     return this;
   }
 
   u16(value: number): this {
-    this.#view.setUint16(this.#room(2), value, true);
+    const at = this.#room(2);
+    this.#view.setUint16(at, value, true);
     return this;
   }
 
   u32(value: number): this {
-    this.#view.setUint32(this.#room(4), value, true);
+    const at = this.#room(4);
+    this.#view.setUint32(at, value, true);
     return this;
   }
 
@@ -129,7 +133,8 @@ export class ByteWriter {
   }
 
   raw(bytes: Uint8Array): this {
-    this.#buffer.set(bytes, this.#room(bytes.length));
+    const at = this.#room(bytes.length);
+    this.#buffer.set(bytes, at);
     return this;
   }
 
