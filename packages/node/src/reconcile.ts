@@ -1,0 +1,122 @@
+/**
+ * What a node must do about one VM: a pure comparison of the replicated record with what runs here.
+ * `Reconciler` performs the answers, one at a time for each VM.
+ */
+
+import type { VmRecord } from "@blixard/control";
+import type { InstanceStatus } from "@blixard/drivers";
+import type { NodeId } from "@blixard/std";
+
+export type Step =
+  | { readonly kind: "nothing" }
+  /** Claim a new epoch in the log, then start it. */
+  | { readonly kind: "start" }
+  | { readonly kind: "stop" }
+  /** Something of it runs that the record does not know: an older epoch, or not ours any more. */
+  | { readonly kind: "kill" }
+  /** Remove folder and disk, then say "gone" when the record still waits for it. */
+  | { readonly kind: "delete"; readonly report: boolean }
+  | {
+      readonly kind: "report";
+      readonly phase: "running" | "stopped" | "crashed";
+      readonly reason?: string;
+      readonly commandExit?: number;
+    };
+
+const NOTHING: Step = { kind: "nothing" };
+
+export function isLive(instance: InstanceStatus | undefined): instance is InstanceStatus {
+  return (
+    instance !== undefined &&
+    (instance.phase === "starting" || instance.phase === "running" || instance.phase === "stopping")
+  );
+}
+
+/** `record` absent or on another node: nothing of the VM may stay here. */
+export function decide(
+  self: NodeId,
+  record: VmRecord | undefined,
+  instance: InstanceStatus | undefined,
+): Step {
+  if (record === undefined || record.nodeId !== self) {
+    if (instance === undefined) return NOTHING;
+    return isLive(instance) ? { kind: "kill" } : { kind: "delete", report: false };
+  }
+  if (record.deleting) {
+    return isLive(instance) ? { kind: "stop" } : { kind: "delete", report: true };
+  }
+  if (record.desired === "stopped") return decideStopped(record, instance);
+  return decideRunning(record, instance);
+}
+
+function decideStopped(record: VmRecord, instance: InstanceStatus | undefined): Step {
+  if (isLive(instance)) return { kind: "stop" };
+  const settled =
+    record.phase === "stopped" || record.phase === "pending" || record.phase === "failed";
+  return settled ? NOTHING : { kind: "report", phase: "stopped", ...exitOf(record, instance) };
+}
+
+function decideRunning(record: VmRecord, instance: InstanceStatus | undefined): Step {
+  if (isLive(instance) && instance.epoch !== record.epoch) return { kind: "kill" };
+  switch (record.phase) {
+    case "scheduled":
+      return isLive(instance) ? { kind: "kill" } : { kind: "start" };
+    case "starting":
+      if (
+        instance === undefined ||
+        instance.epoch !== record.epoch ||
+        instance.phase === "created"
+      ) {
+        // The daemon died between the claim and the start: that epoch never ran and never will.
+        return { kind: "start" };
+      }
+      if (instance.phase === "running")
+        return { kind: "report", phase: "running", ...exitOf(record, instance) };
+      return isLive(instance) ? NOTHING : ended(record, instance);
+    case "running":
+      if (instance === undefined || instance.epoch !== record.epoch) {
+        return { kind: "report", phase: "crashed", reason: "nothing of it is left on its node" };
+      }
+      if (!isLive(instance)) return ended(record, instance);
+      return instance.commandExit !== undefined && instance.commandExit !== record.commandExit
+        ? { kind: "report", phase: "running", commandExit: instance.commandExit }
+        : NOTHING;
+    case "stopping":
+      return isLive(instance) ? NOTHING : ended(record, instance);
+    case "pending":
+    case "stopped":
+    case "failed":
+      return isLive(instance) ? { kind: "kill" } : NOTHING;
+    default:
+      return record.phase satisfies never;
+  }
+}
+
+function exitOf(record: VmRecord, instance: InstanceStatus | undefined): { commandExit?: number } {
+  const exit = instance?.epoch === record.epoch ? instance.commandExit : undefined;
+  return exit === undefined ? {} : { commandExit: exit };
+}
+
+function ended(record: VmRecord, instance: InstanceStatus | undefined): Step {
+  const end = instance?.ended;
+  const exit = exitOf(record, instance);
+  switch (end?.kind) {
+    case "shutdown":
+      return { kind: "report", phase: "stopped", reason: "the guest shut down", ...exit };
+    case "crashed":
+      return { kind: "report", phase: "crashed", reason: end.reason, ...exit };
+    case "killed":
+      return { kind: "report", phase: "crashed", reason: "its processes were killed", ...exit };
+    case "leaseExpired":
+      return {
+        kind: "report",
+        phase: "crashed",
+        reason: "its node could not renew the lease",
+        ...exit,
+      };
+    case undefined:
+      return { kind: "report", phase: "crashed", reason: "nothing of it is left on its node" };
+    default:
+      return end satisfies never;
+  }
+}
