@@ -1,1 +1,25 @@
-export {};
+/** The Raft protocol as a pure state machine; types.ts shows how a driver uses it. */
+
+export * from "./codec.ts";
+export {
+  decodeConfChange,
+  decodeConfState,
+  encodeConfChange,
+  encodeConfState,
+} from "./conf-codec.ts";
+export { applyConfChange, changeConf, changeProblem } from "./confchange.ts";
+export * from "./limits.ts";
+export { majority } from "./quorum.ts";
+export { advance, ready } from "./ready.ts";
+export {
+  bootstrap,
+  createRaft,
+  emptyConf,
+  isVoter,
+  joiner,
+  lastIndex,
+  type RaftState,
+} from "./state.ts";
+export { canonicalHash, cloneState, status } from "./status.ts";
+export { step } from "./step.ts";
+export * from "./types.ts";

@@ -91,6 +91,8 @@ export type Message =
       /** Rejected: where the follower's log may agree, for fast back-tracking. */
       readonly hintIndex: LogIndex;
       readonly hintTerm: Term;
+      /** Nonce of a damaged member asking to be repaired; 0 when healthy (damaged.ts). */
+      readonly repair: number;
     }
   | {
       readonly kind: "heartbeat";
@@ -100,6 +102,8 @@ export type Message =
       readonly commit: LogIndex;
       /** Latest pending ReadIndex round this heartbeat confirms; 0 for none. */
       readonly readRound: number;
+      /** Echo of the receiver's `repair` nonce: it holds all it may have lost; 0 for none. */
+      readonly repaired: number;
     }
   | {
       readonly kind: "heartbeatReply";
@@ -107,6 +111,8 @@ export type Message =
       readonly from: PeerId;
       readonly term: Term;
       readonly readRound: number;
+      /** As in appendReply. */
+      readonly repair: number;
     }
   | {
       /** Metadata only; the driver streams the snapshot's bytes beside it. */
@@ -138,17 +144,28 @@ export interface RaftConfig {
   readonly maxUncommittedBytes: number;
   /** Bytes of committed entries handed out in one Ready. */
   readonly maxApplyBytes: number;
+  /** Entries kept in memory behind a compaction, for followers slightly behind. Default in limits.ts. */
+  readonly keepEntries?: number;
 }
 
-/** What the durable log holds at start; `conf` and `applied` come from the snapshot. */
+/**
+ * What the durable log holds at start; `conf` and `applied` come from the snapshot. A founding member
+ * starts from `bootstrap(conf)`, whose snapshot has index 1, so that a joiner (all zero, empty conf)
+ * always receives the founding configuration in a snapshot.
+ */
 export interface Restored {
+  /**
+   * `term` and `vote` must be intact even when the log is damaged: a lost vote cannot be repaired by
+   * the protocol. `commit` is a hint.
+   */
   readonly hardState: HardState;
   readonly snapshot: SnapshotMeta;
   /** Entries after the snapshot, contiguous. */
   readonly entries: readonly Entry[];
   /**
-   * True when acknowledged log content was lost (rot): the member must then neither vote, campaign nor
-   * acknowledge appends for commit until `advance({kind: "repaired"})`.
+   * True when acknowledged log content was lost (rot): the member then neither votes nor campaigns nor
+   * counts for commit until `advance({kind: "repaired"})`. `entries` are ignored: repair starts from
+   * the snapshot. The driver keeps a durable mark of the damage until `Ready.repaired`.
    */
   readonly damaged: boolean;
 }
@@ -179,7 +196,10 @@ export interface Persist {
   /** 1, 2, 3 ... in the order in which the writes must become durable. */
   readonly seq: number;
   readonly hardState?: HardState;
-  /** Replaces everything up to and including its index; comes before `entries`. */
+  /**
+   * Replaces the whole log: every entry before AND after its index is discarded; then come `entries`.
+   * Once durable, the driver loads it into the state machine before it applies later entries.
+   */
   readonly snapshot?: SnapshotMeta;
   /** Contiguous; entries at or after the first one's index are truncated first. */
   readonly entries: readonly Entry[];
@@ -203,6 +223,11 @@ export interface Ready {
   /** Committed and locally durable, in order, each handed out once. */
   readonly committed: readonly Entry[];
   readonly reads: readonly ReadState[];
+  /**
+   * Set once, when a damaged member durably holds all it may have lost: the driver clears its durable
+   * mark of the damage and then says `advance({kind: "repaired"})`.
+   */
+  readonly repaired?: true;
 }
 
 export type Advance =
@@ -210,6 +235,7 @@ export type Advance =
   | { readonly kind: "applied"; readonly index: LogIndex }
   /** The applied state up to `index` is in a durable snapshot: earlier entries may be dropped. */
   | { readonly kind: "compacted"; readonly meta: SnapshotMeta }
+  /** Answer to `Ready.repaired`, once the durable mark of the damage is cleared. */
   | { readonly kind: "repaired" };
 
 export interface RaftStatus {

@@ -1,0 +1,93 @@
+/**
+ * Which persist makes what durable. Several may be outstanding; they become durable in order.
+ *
+ * The ABA problem: entries 5..9 of term 1 are handed out in persist 3, then truncated and rewritten in
+ * term 2 by persist 4. When persist 3 becomes durable it must not acknowledge the new 5..9: truncation
+ * therefore lowers `upTo` of every outstanding persist.
+ */
+
+import { assert } from "@blixard/std";
+import { MAX_OUTSTANDING_PERSISTS } from "./limits.ts";
+import { logSlice } from "./log.ts";
+import { lastIndex, type RaftState } from "./state.ts";
+import type { Persist } from "./types.ts";
+
+/** The current term and vote differ from what was last handed out. */
+export function hardDirty(state: RaftState): boolean {
+  const { handedHard } = state.io;
+  return handedHard.term !== state.term || handedHard.vote !== state.vote;
+}
+
+/** The persist after which the current term and vote are durable; 0: they are. */
+export function afterHard(state: RaftState): number {
+  const { io } = state;
+  if (hardDirty(state)) return io.nextSeq;
+  return io.hardSeq > io.durableSeq ? io.hardSeq : 0;
+}
+
+/** The persist after which the log up to `index` is durable; 0: it is. */
+export function afterIndex(state: RaftState, index: number): number {
+  const { io } = state;
+  if (index <= io.durableIndex) return 0;
+  // At most MAX_OUTSTANDING_PERSISTS steps, normally one or two.
+  let after = io.nextSeq;
+  for (let i = io.outstanding.length - 1; i >= 0; i--) {
+    const record = io.outstanding[i];
+    if (record === undefined || record.upTo < index) break;
+    after = record.seq;
+  }
+  return after;
+}
+
+/** The log from `from` on is about to be replaced. */
+export function noteTruncated(state: RaftState, from: number): void {
+  const { io } = state;
+  io.handedIndex = Math.min(io.handedIndex, from - 1);
+  io.durableIndex = Math.min(io.durableIndex, from - 1);
+  for (const record of io.outstanding) record.upTo = Math.min(record.upTo, from - 1);
+}
+
+/** Collects what must be written now, or undefined. A new commit index alone is not worth a write. */
+export function takePersist(state: RaftState): Persist | undefined {
+  const { io } = state;
+  const last = lastIndex(state);
+  const hard = hardDirty(state);
+  if (!hard && io.snapshot === undefined && io.handedIndex === last) return undefined;
+  if (io.outstanding.length >= MAX_OUTSTANDING_PERSISTS) return undefined;
+  const seq = io.nextSeq++;
+  const { term, vote, commit } = state;
+  const persist: { -readonly [K in keyof Persist]: Persist[K] } = {
+    seq,
+    entries: io.handedIndex === last ? [] : logSlice(state.log, io.handedIndex + 1, last, Infinity),
+  };
+  if (hard || io.handedHard.commit !== commit) persist.hardState = { term, vote, commit };
+  if (io.snapshot !== undefined) persist.snapshot = io.snapshot;
+  io.outstanding.push({ seq, upTo: last, snapshotIndex: io.snapshot?.index ?? 0 });
+  if (hard) io.hardSeq = seq;
+  if (persist.hardState !== undefined) io.handedHard = persist.hardState;
+  io.handedIndex = last;
+  io.snapshot = undefined;
+  return persist;
+}
+
+/**
+ * The persist `seq`, and with it every earlier one, is durable.
+ * @returns the index of a snapshot that became durable, or 0.
+ */
+export function notePersisted(state: RaftState, seq: number): number {
+  const { io } = state;
+  assert(seq < io.nextSeq, `persist ${seq} was never handed out`);
+  if (seq <= io.durableSeq) return 0;
+  io.durableSeq = seq;
+  let count = 0;
+  let snapshotIndex = 0;
+  for (const record of io.outstanding) {
+    if (record.seq > seq) break;
+    io.durableIndex = Math.max(io.durableIndex, record.upTo);
+    snapshotIndex = Math.max(snapshotIndex, record.snapshotIndex);
+    count++;
+  }
+  io.outstanding.splice(0, count);
+  assert(io.durableIndex <= lastIndex(state), "what is durable is in the log");
+  return snapshotIndex;
+}

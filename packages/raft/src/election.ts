@@ -1,0 +1,201 @@
+/**
+ * Roles and elections (Raft paper, 5.2; thesis, 9.6 pre-vote and 6.2 check-quorum).
+ *
+ *   follower --timeout--> preCandidate --majority would vote--> candidate --majority--> leader
+ *
+ * A pre-candidate keeps its term, so that an isolated member never disturbs the others with a high one.
+ */
+
+import type { PeerId, Term } from "@blixard/std";
+import { isDamaged } from "./damaged.ts";
+import { appendOwn } from "./leader-log.ts";
+import { logLastTerm, toIndex, toTerm } from "./log.ts";
+import { newProgress } from "./progress.ts";
+import { afterHard } from "./durability.ts";
+import { send } from "./outbox.ts";
+import { hasMajority, voteResult } from "./quorum.ts";
+import { dropReads } from "./read.ts";
+import { isVoter, lastIndex, resetElectionTimeout, type RaftState } from "./state.ts";
+import type { Message, Role, StepError } from "./types.ts";
+
+type MessageOf<K extends Message["kind"]> = Extract<Message, { kind: K }>;
+
+function enterRole(state: RaftState, role: Role): void {
+  if (state.role === "leader") dropReads(state);
+  state.role = role;
+  state.leader = 0;
+  state.electionElapsed = 0;
+  state.heartbeatElapsed = 0;
+  state.votes = new Map();
+  state.forced = false;
+  state.progress = new Map();
+  state.sendDue = false;
+  state.uncommittedBytes = 0;
+  state.transferee = 0;
+  resetElectionTimeout(state);
+}
+
+function enterTerm(state: RaftState, term: Term): void {
+  if (term === state.term) return;
+  state.term = term;
+  state.vote = 0;
+}
+
+export function becomeFollower(state: RaftState, term: Term, leader: PeerId | 0): void {
+  enterTerm(state, term);
+  enterRole(state, "follower");
+  state.leader = leader;
+}
+
+/**
+ * A voter, whole, that has applied every configuration it knows committed: with an older one it might
+ * count a majority that no longer decides.
+ */
+export function promotable(state: RaftState): boolean {
+  const config = state.configs[0];
+  return (
+    isVoter(state, state.id) &&
+    !isDamaged(state) &&
+    state.io.snapshot === undefined &&
+    (config === undefined || config > state.commit)
+  );
+}
+
+/** Starts an election: a pre-vote first, unless leadership is being handed to us. */
+export function campaign(state: RaftState, force: boolean): void {
+  if (force) becomeCandidate(state, true);
+  else becomePreCandidate(state);
+}
+
+function becomePreCandidate(state: RaftState): void {
+  enterRole(state, "preCandidate");
+  state.votes.set(state.id, true);
+  if (!tryWin(state)) requestVotes(state, "preVote", toTerm(state.term + 1));
+}
+
+function becomeCandidate(state: RaftState, force: boolean): void {
+  enterTerm(state, toTerm(state.term + 1));
+  enterRole(state, "candidate");
+  state.vote = state.id;
+  state.forced = force;
+  state.votes.set(state.id, true);
+  requestVotes(state, "vote", state.term);
+}
+
+function requestVotes(state: RaftState, kind: "preVote" | "vote", term: Term): void {
+  for (const to of state.conf.voters) {
+    if (to === state.id) continue;
+    send(state, {
+      kind,
+      to,
+      from: state.id,
+      term,
+      lastIndex: lastIndex(state),
+      lastTerm: logLastTerm(state.log),
+      force: state.forced,
+    });
+  }
+}
+
+/**
+ * Moves on if the votes suffice. A candidate's vote for itself counts once it is durable, so that a
+ * leader's term always is.
+ */
+export function tryWin(state: RaftState): boolean {
+  const { role } = state;
+  if (role !== "preCandidate" && role !== "candidate") return false;
+  const result = voteResult(state.conf.voters, state.votes);
+  if (result === "lost") becomeFollower(state, state.term, 0);
+  if (result !== "won") return false;
+  if (role === "preCandidate") becomeCandidate(state, false);
+  else if (afterHard(state) === 0) becomeLeader(state);
+  return true;
+}
+
+function becomeLeader(state: RaftState): void {
+  enterRole(state, "leader");
+  state.leader = state.id;
+  const next = toIndex(lastIndex(state) + 1);
+  for (const peer of [...state.conf.voters, ...state.conf.learners]) {
+    state.progress.set(peer, newProgress(peer, next, peer === state.id));
+  }
+  const own = state.progress.get(state.id);
+  if (own !== undefined) own.state = "replicate";
+  appendOwn(state, "noop", new Uint8Array(0));
+}
+
+/** Heard from a leader recently enough that votes for others are refused (thesis, 4.2.3). */
+function inLease(state: RaftState): boolean {
+  return state.leader !== 0 && state.electionElapsed < state.config.electionTicks;
+}
+
+/** Whether a vote request is to be ignored altogether, before its term is looked at. */
+export function ignoresVote(state: RaftState, message: MessageOf<"preVote" | "vote">): boolean {
+  return message.term > state.term && !message.force && inLease(state);
+}
+
+/** A request of our term, or a pre-vote for a later one. Learners vote too: they may be voters unawares. */
+export function onVoteRequest(state: RaftState, message: MessageOf<"preVote" | "vote">): void {
+  const pre = message.kind === "preVote";
+  const free =
+    state.vote === message.from ||
+    (state.vote === 0 && state.leader === 0) ||
+    (pre && message.term > state.term);
+  const last = logLastTerm(state.log);
+  const upToDate =
+    message.lastTerm > last || (message.lastTerm === last && message.lastIndex >= lastIndex(state));
+  const granted = free && upToDate && !isDamaged(state);
+  if (granted && !pre) {
+    state.electionElapsed = 0;
+    state.vote = message.from;
+  }
+  send(state, {
+    kind: pre ? "preVoteReply" : "voteReply",
+    to: message.from,
+    from: state.id,
+    // A granted pre-vote names the term it is for; a refusal ours, so that a stale candidate catches up.
+    term: granted ? message.term : state.term,
+    granted,
+  });
+}
+
+export function onVoteReply(
+  state: RaftState,
+  message: MessageOf<"preVoteReply" | "voteReply">,
+): void {
+  const expected = message.kind === "preVoteReply" ? "preCandidate" : "candidate";
+  if (state.role !== expected) return;
+  const term = expected === "preCandidate" && message.granted ? state.term + 1 : state.term;
+  // The first answer of a voter stands, as it did when it was given.
+  if (message.term !== term || state.votes.has(message.from)) return;
+  state.votes.set(message.from, message.granted);
+  tryWin(state);
+}
+
+/** The leader asks us to take over: at once and without pre-vote. */
+export function onTimeoutNow(state: RaftState): void {
+  if (state.role === "follower" && promotable(state)) campaign(state, true);
+}
+
+/** Leader, once in an election timeout: steps down if a majority has gone silent. */
+export function checkQuorum(state: RaftState): void {
+  const live = hasMajority(
+    state.conf.voters,
+    (peer) => peer === state.id || state.progress.get(peer)?.active === true,
+  );
+  if (!live) {
+    becomeFollower(state, state.term, 0);
+    return;
+  }
+  for (const progress of state.progress.values()) {
+    if (progress.peer !== state.id) progress.active = false;
+  }
+}
+
+/** Campaign input: refused by who cannot become leader. */
+export function onCampaign(state: RaftState): StepError | undefined {
+  if (state.role === "leader") return undefined;
+  if (!promotable(state)) return { code: "NotLeader", leader: state.leader };
+  campaign(state, false);
+  return undefined;
+}

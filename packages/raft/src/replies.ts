@@ -1,0 +1,112 @@
+/** Leader: what members answer, and what the transport reports about them. */
+
+import type { PeerId } from "@blixard/std";
+import { noteRepair } from "./damaged.ts";
+import { maybeCommit } from "./leader-log.ts";
+import { findByTerm } from "./log.ts";
+import { send } from "./outbox.ts";
+import {
+  backTrack,
+  freeInflight,
+  toProbe,
+  toReplicate,
+  updateMatch,
+  type Progress,
+} from "./progress.ts";
+import { answerReads } from "./read.ts";
+import { lastIndex, type RaftState } from "./state.ts";
+import type { Message, StepError } from "./types.ts";
+
+type MessageOf<K extends Message["kind"]> = Extract<Message, { kind: K }>;
+
+export function onAppendReply(
+  state: RaftState,
+  message: MessageOf<"appendReply">,
+): StepError | undefined {
+  const progress = state.progress.get(message.from);
+  // A member removed meanwhile.
+  if (progress === undefined) return undefined;
+  if (!message.rejected && message.index > lastIndex(state)) {
+    return { code: "InvalidMessage", reason: `acknowledged ${message.index}, never sent` };
+  }
+  heard(state, progress, message.repair);
+  if (message.rejected) onRejected(state, progress, message);
+  else onAccepted(state, progress, message);
+  return undefined;
+}
+
+function heard(state: RaftState, progress: Progress, repair: number): void {
+  noteRepair(state, progress, repair);
+  if (!progress.active) {
+    progress.active = true;
+    state.sendDue = true;
+  }
+}
+
+/** One round trip for each term in which the logs differ, in either direction (etcd's hint). */
+function onRejected(state: RaftState, progress: Progress, message: MessageOf<"appendReply">): void {
+  const hint =
+    message.hintTerm > 0
+      ? findByTerm(state.log, message.hintIndex, message.hintTerm)
+      : message.hintIndex;
+  if (backTrack(progress, message.index, hint)) state.sendDue = true;
+}
+
+function onAccepted(state: RaftState, progress: Progress, message: MessageOf<"appendReply">): void {
+  const news = updateMatch(progress, message.index);
+  if (!news && !(progress.state === "probe" && progress.match === message.index)) return;
+  if (progress.state === "replicate") {
+    freeInflight(progress, message.index);
+  } else if (progress.state === "probe" || progress.match >= state.log.offset) {
+    toReplicate(progress);
+  }
+  state.sendDue = true;
+  maybeCommit(state);
+  if (state.transferee === progress.peer) tryTransfer(state);
+}
+
+export function onHeartbeatReply(
+  state: RaftState,
+  message: MessageOf<"heartbeatReply">,
+): StepError | undefined {
+  const progress = state.progress.get(message.from);
+  if (progress === undefined) return undefined;
+  if (message.readRound > state.reads.round) {
+    return { code: "InvalidMessage", reason: `round ${message.readRound} was never begun` };
+  }
+  heard(state, progress, message.repair);
+  progress.paused = false;
+  if (progress.match < lastIndex(state) || progress.state === "probe") {
+    progress.nudge = true;
+    state.sendDue = true;
+  }
+  if (message.readRound > progress.ackedRound) {
+    progress.ackedRound = message.readRound;
+    answerReads(state);
+  }
+  return undefined;
+}
+
+/** A message to `peer` was surely lost: stop pipelining until it is heard from. */
+export function onUnreachable(state: RaftState, peer: PeerId): void {
+  const progress = state.progress.get(peer);
+  if (state.role !== "leader" || progress?.state !== "replicate") return;
+  toProbe(progress);
+  state.sendDue = true;
+}
+
+/** The snapshot's bytes arrived, or did not. Either way the next heartbeat's reply resumes appends. */
+export function onSnapshotSent(state: RaftState, peer: PeerId, ok: boolean): void {
+  const progress = state.progress.get(peer);
+  if (state.role !== "leader" || progress?.state !== "snapshot") return;
+  if (!ok) progress.pendingSnapshot = progress.match;
+  toProbe(progress);
+  progress.paused = true;
+}
+
+/** Hands leadership over once the target has the whole log. */
+export function tryTransfer(state: RaftState): void {
+  const to = state.transferee;
+  if (to === 0 || state.progress.get(to)?.match !== lastIndex(state)) return;
+  send(state, { kind: "timeoutNow", to, from: state.id, term: state.term });
+}
