@@ -1,1 +1,15 @@
-export {};
+export type { HostPort } from "./address.ts";
+export { formatAddress, parseAddress } from "./address.ts";
+export type { Identity } from "./identity.ts";
+export { createIdentity, loadOrCreateIdentity } from "./identity.ts";
+export type { NetLimits } from "./limits.ts";
+export { DEFAULT_LIMITS, netLimits } from "./limits.ts";
+export type { MemoryHub, MemoryTransportOptions } from "./memory-transport.ts";
+export { createMemoryHub } from "./memory-transport.ts";
+export { nodeIdOf } from "./public-key.ts";
+export type { Ticket, TicketServer } from "./ticket.ts";
+export { formatTicket, parseTicket } from "./ticket.ts";
+export type { NetLog } from "./tls.ts";
+export type { TlsTransportDeps, TlsTransportOptions } from "./tls-transport.ts";
+export { createTlsTransport } from "./tls-transport.ts";
+export type { Channel, PeerInfo, RequestHandler, StreamHandler, Transport } from "./types.ts";
