@@ -1,1 +1,2 @@
-export {};
+export { type DaemonOptions, type RunningDaemon, startDaemon } from "./daemon.ts";
+export { type InitOptions, initNode, type InitResult, joinCluster } from "./init.ts";

@@ -17,6 +17,7 @@ export const READ_TIMEOUT_MS = 5_000;
 export const STREAM_OPEN_TIMEOUT_MS = 5_000;
 export const JOIN_TIMEOUT_MS = 30_000;
 
+export const REGISTER_RETRY_MS = 200;
 export const RECONCILE_EVERY_MS = 250;
 export const LEADER_LOOP_EVERY_MS = 200;
 export const LEASE_TICK_MS = 100;

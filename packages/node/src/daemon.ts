@@ -1,0 +1,421 @@
+/** Brings a node up from its folder, keeps its parts connected, and takes it down in order. */
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createApiServer } from "@blixard/api";
+import {
+  COMMAND_VERSION,
+  type Command,
+  type CommandResult,
+  DEFAULT_LEASE_OPTIONS,
+  getNode,
+  listNodes,
+} from "@blixard/control";
+import type { InstanceStatus, VmDriver } from "@blixard/drivers";
+import {
+  createTlsTransport,
+  loadOrCreateIdentity,
+  type PeerInfo,
+  type Transport,
+} from "@blixard/net";
+import type { RaftNodeEvent } from "@blixard/raft-node";
+import { BlixardError, failure, newTrace, toBlixardError } from "@blixard/std";
+import { admit } from "./admission.ts";
+import { Backend } from "./backend.ts";
+import { detectCapacity } from "./capacity.ts";
+import { systemClock, systemRandom } from "./clock.ts";
+import {
+  type ClusterFile,
+  type NodeConfig,
+  readNodeConfig,
+  requireClusterFile,
+  writeClusterFile,
+} from "./config.ts";
+import { Consensus } from "./consensus.ts";
+import { chooseDriver, type ChosenDriver } from "./driver-choice.ts";
+import { LeaderLoop } from "./leader.ts";
+import { LeaseClient } from "./lease-client.ts";
+import * as limits from "./limits.ts";
+import { createLogger, type Logger } from "./log.ts";
+import { decodeMember, encodeMember, peerInfo } from "./member.ts";
+import { Reconciler } from "./reconciler.ts";
+import { VmAccess } from "./vm-access.ts";
+
+export interface DaemonOptions {
+  readonly dataDir: string;
+  /** pino's level names; default "info". */
+  readonly logLevel?: string;
+}
+
+export interface RunningDaemon {
+  /** host:port of the HTTP API. */
+  readonly apiAddress: string;
+  readonly nodeAddress: string;
+  /** Resolves after close(); rejects with BlixardError when the node had to stop by itself. */
+  readonly closed: Promise<void>;
+  close(): Promise<void>;
+}
+
+const VERSION_FILE = join(import.meta.dirname, "..", "package.json");
+
+function splitHostPort(text: string): { host: string; port: number } {
+  const at = text.lastIndexOf(":");
+  return { host: text.slice(0, at).replace(/^\[|\]$/g, ""), port: Number(text.slice(at + 1)) };
+}
+
+/** Starts the node that lives in `dataDir`; resolves once it serves (a leader may still be missing). */
+export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
+  const config = await readNodeConfig(options.dataDir);
+  const cluster = await requireClusterFile(options.dataDir);
+  const log = createLogger({ level: options.logLevel ?? "info", node: config.name });
+  const daemon = new Daemon(options.dataDir, config, cluster, log);
+  try {
+    await daemon.start();
+  } catch (caught) {
+    await daemon.close();
+    throw caught;
+  }
+  return daemon;
+}
+
+class Daemon implements RunningDaemon {
+  apiAddress = "";
+  nodeAddress = "";
+  readonly closed: Promise<void>;
+  readonly #dataDir: string;
+  readonly #config: NodeConfig;
+  readonly #log: Logger;
+  #cluster: ClusterFile;
+  #settle: { resolve: () => void; reject: (error: BlixardError) => void };
+  /** What was started, newest last; closing goes through it backwards. */
+  readonly #closers: (() => Promise<void> | void)[] = [];
+  #closing: Promise<void> | undefined;
+  #recovered = false;
+  #damaged = false;
+  #onChange: () => void = () => undefined;
+
+  constructor(dataDir: string, config: NodeConfig, cluster: ClusterFile, log: Logger) {
+    this.#dataDir = dataDir;
+    this.#config = config;
+    this.#cluster = cluster;
+    this.#log = log;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.closed = promise;
+    // Whoever awaits `closed` sees the rejection; a start that fails throws it by itself.
+    promise.catch(() => undefined);
+    this.#settle = { resolve, reject };
+  }
+
+  async start(): Promise<void> {
+    const identity = await loadOrCreateIdentity(this.#dataDir);
+    const transport = createTlsTransport({
+      identity,
+      listen: splitHostPort(this.#config.listen),
+    });
+    this.#closers.push(() => transport.close());
+    const consensus = await this.#openConsensus(transport);
+    const driver = await this.#openDriver();
+    const adopted = await driver.driver.readopt();
+    this.nodeAddress = await transport.listen();
+    this.#setPeers(transport, consensus);
+    consensus.start();
+    const backend = this.#wire(transport, consensus, driver, adopted);
+    const { version } = JSON.parse(await readFile(VERSION_FILE, "utf8")) as { version: string }; // ours
+    const api = await createApiServer({
+      backend: backend(version),
+      tokenHashes: [...this.#cluster.tokenHashes],
+      listen: splitHostPort(this.#config.api),
+      socketPath: join(this.#dataDir, "api.sock"),
+    });
+    this.#closers.push(() => api.close());
+    this.apiAddress = api.address;
+    this.#log.info({ api: api.address, node: this.nodeAddress, driver: driver.name }, "node is up");
+  }
+
+  async #openConsensus(transport: Transport): Promise<Consensus> {
+    const { nodeId, peerId, bootstrap } = this.#cluster;
+    const { publicKey } = await loadOrCreateIdentity(this.#dataDir);
+    const context = encodeMember({ nodeId, publicKey, address: this.#config.listen });
+    const consensus = await Consensus.open(
+      {
+        id: peerId,
+        dataDir: join(this.#dataDir, "raft"),
+        ...(bootstrap ? { bootstrap: [{ peer: peerId, context }] } : {}),
+      },
+      {
+        network: transport.channel("raft"),
+        clock: systemClock,
+        random: systemRandom,
+        log: this.#log,
+        onChange: (changes) => {
+          if (changes.length === 0 || changes.some((change) => change.kind === "node")) {
+            this.#setPeers(transport, consensus);
+          }
+          this.#onChange();
+        },
+        onEvent: (event) => this.#onRaftEvent(event, transport, () => consensus),
+      },
+    );
+    this.#closers.push(() => consensus.close());
+    transport.onMessage("raft", (from, message) => consensus.receive(from, message));
+    return consensus;
+  }
+
+  #onRaftEvent(event: RaftNodeEvent, transport: Transport, consensus: () => Consensus): void {
+    switch (event.kind) {
+      case "recovered":
+        this.#recovered = true;
+        this.#damaged = event.damaged;
+        this.#log.info({ lastIndex: event.lastIndex, damaged: event.damaged }, "log recovered");
+        break;
+      case "fatal":
+        this.#fatal(event);
+        break;
+      case "role":
+        this.#log.info(
+          { role: event.status.role, term: event.status.term, leader: event.status.leader },
+          "role",
+        );
+        this.#onChange();
+        break;
+      case "members":
+        this.#setPeers(transport, consensus());
+        break;
+      case "restored":
+        this.#log.info({ index: event.index }, "state restored from a snapshot");
+        break;
+      default:
+        event satisfies never;
+    }
+  }
+
+  #fatal(event: Extract<RaftNodeEvent, { kind: "fatal" }>): void {
+    const where = join(this.#dataDir, "raft");
+    const failed =
+      event.code === "DiskFull"
+        ? failure(
+            "DiskFull",
+            { path: where },
+            event.reason,
+            "free space under the data folder, then start again",
+          )
+        : failure(
+            "Corrupt",
+            { what: "log", where },
+            event.reason,
+            "remove this node with `blixard cluster rm` on another one and join it anew, or restore a backup",
+          );
+    this.#log.fatal({ reason: event.reason }, "the node must stop");
+    this.#settle.reject(new BlixardError(failed));
+    void this.close();
+  }
+
+  /** Peers are the admitted nodes and the members; before either is known, the last ones remembered. */
+  #setPeers(transport: Transport, consensus: Consensus): void {
+    const known = new Map<number, PeerInfo>();
+    for (const node of listNodes(consensus.state)) known.set(node.peerId, peerInfo(node));
+    for (const member of consensus.members()) {
+      const info = decodeMember(member);
+      if (info.ok && !known.has(member.peer)) known.set(member.peer, info.value);
+    }
+    known.delete(this.#cluster.peerId);
+    const remembered = this.#cluster.peers;
+    if (known.size === 0) for (const peer of remembered) known.set(peer.peerId, peer);
+    known.delete(this.#cluster.peerId);
+    const peers = [...known.values()].sort((a, b) => a.peerId - b.peerId);
+    transport.setPeers(peers);
+    if (JSON.stringify(peers) === JSON.stringify(remembered)) return;
+    this.#cluster = { ...this.#cluster, peers };
+    writeClusterFile(this.#dataDir, this.#cluster).catch((caught: unknown) => {
+      this.#log.warn(
+        { err: String(caught) },
+        "cannot remember the members; they are in the log too",
+      );
+    });
+  }
+
+  async #openDriver(): Promise<ChosenDriver> {
+    const chosen = await chooseDriver(this.#dataDir, this.#config, this.#log);
+    this.#closers.push(() => chosen.driver.close());
+    return chosen;
+  }
+
+  #wire(
+    transport: Transport,
+    consensus: Consensus,
+    chosen: ChosenDriver,
+    adopted: readonly InstanceStatus[],
+  ): (version: string) => Backend {
+    const { driver } = chosen;
+    const self = this.#cluster.nodeId;
+    const log = this.#log;
+    const state = () => consensus.state;
+    const propose = (command: Command): Promise<CommandResult> =>
+      consensus.tryPropose(command, newTrace(systemRandom));
+    const lease = this.#leases(transport, consensus, driver, propose, () => reconciler);
+    const reconciler = new Reconciler(
+      {
+        self,
+        driver,
+        clock: systemClock,
+        random: systemRandom,
+        log,
+        state,
+        propose,
+        lease: () => (this.#registered ? lease.client.current() : undefined),
+      },
+      adopted,
+    );
+    this.#closers.push(() => reconciler.close());
+    this.#every(limits.LEASE_TICK_MS, () => lease.client.tick());
+    this.#every(limits.LEADER_LOOP_EVERY_MS, () => lease.leader.tick());
+    this.#every(limits.RECONCILE_EVERY_MS, () => reconciler.poke());
+    this.#onChange = () => {
+      lease.leader.tick();
+      reconciler.poke();
+    };
+    void this.#register(consensus, chosen, propose);
+    transport.onJoin((publicKey, body) =>
+      admit(
+        {
+          clusterId: this.#cluster.clusterId,
+          consensus,
+          wallMs: () => systemClock.wallMs(),
+          random: systemRandom,
+        },
+        publicKey,
+        body,
+      ),
+    );
+    const access = new VmAccess({ self, driver, transport, state, log });
+    return (version) =>
+      new Backend({
+        consensus,
+        access,
+        clusterId: this.#cluster.clusterId,
+        self: { id: self, name: this.#config.name, version },
+        wallMs: () => systemClock.wallMs(),
+        healthy: () => this.#recovered && !this.#damaged,
+      });
+  }
+
+  #leases(
+    transport: Transport,
+    consensus: Consensus,
+    driver: VmDriver,
+    propose: (command: Command) => Promise<CommandResult>,
+    reconciler: () => Reconciler,
+  ): { client: LeaseClient; leader: LeaderLoop } {
+    const self = this.#cluster.nodeId;
+    const selfPeer = this.#cluster.peerId;
+    const network = transport.channel("lease");
+    const options = DEFAULT_LEASE_OPTIONS;
+    const leader = new LeaderLoop({
+      selfPeer,
+      consensus,
+      clock: systemClock,
+      network,
+      options,
+      log: this.#log,
+      propose,
+      local: (message) => client.reply(message),
+    });
+    const client: LeaseClient = new LeaseClient({
+      self,
+      selfPeer,
+      options,
+      clock: systemClock,
+      network,
+      log: this.#log,
+      leader: () => consensus.status().leader,
+      local: (message) => void this.#renew(leader, selfPeer, message),
+      recordedEpoch: () => {
+        const record = this.#registered ? getNode(consensus.state, self) : undefined;
+        return record && { epoch: record.leaseEpoch, up: record.state === "up" };
+      },
+      onExtend: (deadlineMs) => driver.renew(deadlineMs),
+      onExpired: () => reconciler().killAll(),
+      acquire: async (fromEpoch) => {
+        await propose({ kind: "acquireLease", nodeId: self, fromEpoch });
+      },
+    });
+    transport.onMessage("lease", (from, message) => {
+      const decoded = client.decode(message);
+      if (decoded?.kind === "renew") void this.#renew(leader, from, decoded);
+      else if (decoded !== undefined) client.reply(decoded);
+    });
+    return { client, leader };
+  }
+
+  async #renew(leader: LeaderLoop, ...args: Parameters<LeaderLoop["renew"]>): Promise<void> {
+    try {
+      await leader.renew(...args);
+    } catch (caught) {
+      // No quorum, no grant: the node asks again in a second.
+      this.#log.debug({ err: String(caught) }, "renewal not granted");
+    }
+  }
+
+  #registered = false;
+
+  /** Tells the cluster what this node is, again at each start; nothing runs here before that. */
+  async #register(
+    consensus: Consensus,
+    chosen: ChosenDriver,
+    propose: (command: Command) => Promise<CommandResult>,
+  ): Promise<void> {
+    const { publicKey } = await loadOrCreateIdentity(this.#dataDir);
+    const capacity = await detectCapacity(this.#dataDir, this.#config, chosen.available);
+    while (this.#closing === undefined) {
+      try {
+        const result = await propose({
+          kind: "registerNode",
+          node: {
+            id: this.#cluster.nodeId,
+            peerId: this.#cluster.peerId,
+            name: this.#config.name,
+            publicKey,
+            address: this.#config.listen,
+            capacity,
+            drivers: chosen.available ? [chosen.name] : [],
+            labels: this.#config.labels ?? {},
+            commandVersion: COMMAND_VERSION,
+          },
+        });
+        if (result.ok) {
+          await consensus.readBarrier();
+          this.#registered = true;
+          this.#onChange();
+          return;
+        }
+        this.#log.error({ why: result.error.message }, "this node's registration was refused");
+      } catch (caught) {
+        this.#log.debug({ err: toBlixardError(caught).message }, "not registered yet");
+      }
+      await new Promise((resolve) => setTimeout(resolve, limits.REGISTER_RETRY_MS));
+    }
+  }
+
+  #every(ms: number, work: () => void): void {
+    const timer = setInterval(work, ms);
+    this.#closers.push(() => clearInterval(timer));
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#onChange = () => undefined;
+    for (const closer of this.#closers.reverse()) {
+      try {
+        await closer();
+      } catch (caught) {
+        this.#log.warn({ err: String(caught) }, "a part did not close cleanly");
+      }
+    }
+    this.#log.info("node is down");
+    this.#settle.resolve();
+  }
+}
