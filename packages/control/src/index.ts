@@ -1,1 +1,30 @@
-export {};
+export { applyCommand, type EntryPosition } from "./apply.ts";
+export {
+  checkProposable,
+  COMMAND_VERSION,
+  COMMAND_VERSIONS,
+  decodeCommand,
+  encodeCommand,
+  lowestCommandVersion,
+  validateRegistration,
+  validateVmSpec,
+  type CommandKind,
+} from "./codec.ts";
+export { clipReason, isName } from "./fields.ts";
+export * from "./leases/codec.ts";
+export * from "./leases/grantor.ts";
+export * from "./leases/holder.ts";
+export * from "./limits.ts";
+export * from "./lookup.ts";
+export { formatBytes } from "./planner/fit.ts";
+export * from "./planner/plan.ts";
+export { restoreState, snapshotState } from "./snapshot.ts";
+export {
+  createControlState,
+  recomputeStateHash,
+  stateHash,
+  usage,
+  type ControlState,
+  type Counters,
+} from "./state.ts";
+export type * from "./types.ts";
