@@ -1,0 +1,114 @@
+/** The real agent, compiled for this machine with sanitizers, against the cases of every agent. */
+
+import { concat, crc32c, Prng } from "@blixard/std";
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Duplex } from "node:stream";
+import { after, before, test } from "node:test";
+import { agentCases, type AgentUnderTest } from "../../packages/drivers/src/agent/client-cases.ts";
+import { encodeFrame, FrameParser } from "../../packages/drivers/src/agent/frame.ts";
+import { encodePayload, FRAME } from "../../packages/drivers/src/agent/messages.ts";
+import { compileAgent } from "../image/compile.ts";
+
+let folder = "";
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "blixard-agent-"));
+  await compileAgent(join(folder, "agent"), { sanitize: true });
+  await compileAgent(join(folder, "fuzz"), { program: "fuzz", sanitize: true });
+});
+
+after(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+let runs = 0;
+
+async function startReal(): Promise<AgentUnderTest> {
+  runs += 1;
+  const scratch = join(folder, `run-${runs}`);
+  await mkdir(scratch);
+  const child = spawn(join(folder, "agent"), ["--fd", "3"], {
+    stdio: ["ignore", "pipe", "pipe", "pipe"],
+  });
+  const stream = child.stdio[3];
+  assert.ok(stream instanceof Duplex);
+  let console = "";
+  let complaints = "";
+  child.stdout?.on("data", (chunk: Buffer) => {
+    console += chunk.toString();
+  });
+  child.stderr?.on("data", (chunk: Buffer) => {
+    complaints += chunk.toString();
+  });
+  const { promise: exited, resolve } = Promise.withResolvers<void>();
+  child.once("exit", () => resolve());
+  return {
+    stream,
+    pty: true,
+    folder: scratch,
+    console: () => console,
+    ended: exited,
+    stop: async () => {
+      // It ends by itself when the other end of its port is gone.
+      stream.destroy();
+      await exited;
+      assert.equal(complaints, "", "the sanitizers found something");
+      assert.equal(child.exitCode, 0);
+    },
+  };
+}
+
+agentCases("C agent", startReal);
+
+/** Frames, noise, cut and flipped frames. */
+function hostileBytes(random: Prng): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (let i = random.between(1, 40); i > 0; i--) {
+    const length = random.chance(0.1) ? random.below(65_537) : random.below(60);
+    const payload = Uint8Array.from({ length }, () => random.below(random.chance(0.5) ? 3 : 256));
+    const texts = ["a", "bc", "x=y"].slice(random.below(3));
+    const exec = encodePayload({
+      kind: "exec",
+      windowBytes: 4,
+      cwd: "/",
+      traceparent: "",
+      argv: texts,
+      env: { A: "b", C: texts.join() },
+    });
+    const body = random.chance(0.5) ? exec : payload;
+    const type = random.chance(0.5) ? FRAME.exec : random.below(256);
+    const frame = encodeFrame({ type, session: random.u32(), stream: random.u32(), payload: body });
+    const kind = random.below(4);
+    if (kind === 0) frame[random.below(frame.length)] = random.below(256);
+    parts.push(
+      kind === 1 ? frame.subarray(0, random.below(frame.length)) : frame,
+      kind === 2 ? payload : new Uint8Array(0),
+    );
+  }
+  return concat(parts);
+}
+
+test("the C parser sees what the host's parser sees, in 300 hostile streams", () => {
+  for (let seed = 1; seed <= 300; seed++) {
+    const bytes = hostileBytes(new Prng(seed));
+    const parser = new FrameParser();
+    const expected = parser.push(bytes).map(({ type, session, stream, payload }) => {
+      const sum = crc32c(payload).toString(16).padStart(8, "0");
+      return `${type} ${session} ${stream} ${payload.length} ${sum}`;
+    });
+    const done = spawnSync(join(folder, "fuzz"), [String(seed)], { input: bytes });
+    assert.equal(done.status, 0, `seed ${seed}: ${done.stderr.toString()}`);
+    const lines = done.stdout.toString().trimEnd().split("\n");
+    const last = lines.pop();
+    assert.deepEqual(
+      lines.map((line) => line.replace(/ \d$/, "")),
+      expected,
+      `seed ${seed}`,
+    );
+    assert.equal(last, `skipped ${parser.skippedBytes} held ${parser.heldBytes}`, `seed ${seed}`);
+  }
+});
