@@ -1,1 +1,13 @@
-export {};
+export * from "./agent/index.ts";
+export { readStampedConsole, type StampedLine } from "./console/reader.ts";
+export {
+  chooseDriver,
+  createDriver,
+  detectDrivers,
+  type DetectedDriver,
+  type DriverName,
+  type DriverOptions,
+} from "./create.ts";
+export { DirImageStore } from "./image/dir-store.ts";
+export type { ImageStore, ResolvedImage } from "./image/types.ts";
+export type * from "./types.ts";

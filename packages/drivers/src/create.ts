@@ -1,0 +1,55 @@
+/** Making drivers, and finding out which of them this host can run. */
+
+import { BlixardError, failure } from "@blixard/std";
+import { SupervisedDriver, type SupervisedDriverOptions } from "./driver/driver.ts";
+import { fakeBackend } from "./driver/fake.ts";
+import { QemuBackend } from "./driver/qemu.ts";
+import type { ImageStore } from "./image/types.ts";
+import type { Probe, VmDriver } from "./types.ts";
+
+export interface DriverOptions extends SupervisedDriverOptions {
+  readonly images: ImageStore;
+}
+
+/** "fake" runs no guest and isolates nothing: it is for tests and never chosen by itself. */
+export type DriverName = "qemu" | "fake";
+
+export function createDriver(name: DriverName, options: DriverOptions): VmDriver {
+  const backend = name === "qemu" ? new QemuBackend(options.images) : fakeBackend;
+  return new SupervisedDriver(backend, options);
+}
+
+export interface DetectedDriver {
+  readonly name: DriverName;
+  readonly probe: Probe;
+}
+
+/** Probes every real driver, best first. */
+export async function detectDrivers(options: DriverOptions): Promise<readonly DetectedDriver[]> {
+  const driver = createDriver("qemu", options);
+  try {
+    return [{ name: "qemu", probe: await driver.probe() }];
+  } finally {
+    await driver.close();
+  }
+}
+
+/** The best driver that works here. Errors: NoDriver, saying what was tried and what to install. */
+export async function chooseDriver(options: DriverOptions): Promise<VmDriver> {
+  const detected = await detectDrivers(options);
+  const usable = detected.find((candidate) => candidate.probe.available);
+  if (usable !== undefined) return createDriver(usable.name, options);
+  const tried = detected.map(({ name, probe }) => ({
+    driver: name,
+    why: probe.available ? "" : probe.why,
+  }));
+  const installs = detected.map(({ probe }) => (probe.available ? "" : probe.install));
+  throw new BlixardError(
+    failure(
+      "NoDriver",
+      { tried },
+      `No driver can run a VM here: ${tried.map((one) => `${one.driver}: ${one.why}`).join("; ")}`,
+      `install one with: ${installs.join(" or ")}`,
+    ),
+  );
+}

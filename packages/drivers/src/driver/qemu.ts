@@ -1,0 +1,93 @@
+/** The qemu driver: what it finds on the host, and what a supervisor needs to run one VM. */
+
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { BlixardError, failure } from "@blixard/std";
+import type { ImageStore } from "../image/types.ts";
+import type { MachineConfig } from "../machine/types.ts";
+import { probeQemu, type QemuProbe } from "../qemu/probe.ts";
+import { hasCode, diskError } from "../state.ts";
+import type { InstanceSpec, Probe } from "../types.ts";
+import type { Backend } from "./backend.ts";
+
+export const QEMU_BINARY = "qemu-system-x86_64";
+const DISK_FILE = "disk.raw";
+
+/** Probing runs guests: once for each binary and process. */
+const probed = new Map<string, Promise<QemuProbe>>();
+
+function probeOnce(binary: string): Promise<QemuProbe> {
+  const known = probed.get(binary) ?? probeQemu(binary);
+  probed.set(binary, known);
+  return known;
+}
+
+export class QemuBackend implements Backend {
+  readonly name = "qemu";
+  readonly #images: ImageStore;
+  readonly #binary: string;
+
+  constructor(images: ImageStore, binary: string = QEMU_BINARY) {
+    this.#images = images;
+    this.#binary = binary;
+  }
+
+  async probe(): Promise<Probe> {
+    const found = await probeOnce(this.#binary);
+    if (!found.available) return found;
+    return {
+      available: true,
+      accel: found.accel,
+      version: found.version,
+      capabilities: {
+        exec: true,
+        console: true,
+        pty: true,
+        files: true,
+        pause: false,
+        snapshot: false,
+      },
+    };
+  }
+
+  async prepare(spec: InstanceSpec, folder: string): Promise<void> {
+    if (spec.diskBytes === 0) return;
+    const path = join(folder, DISK_FILE);
+    try {
+      const file = await open(path, "wx", 0o600);
+      try {
+        // Sparse: blocks are taken as the guest writes them.
+        await file.truncate(spec.diskBytes);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    } catch (caught) {
+      // Made before a crash came between disk and state.
+      if (!hasCode(caught, "EEXIST")) throw diskError(caught, path);
+    }
+  }
+
+  async machine(spec: InstanceSpec, folder: string): Promise<MachineConfig> {
+    const found = await probeOnce(this.#binary);
+    if (!found.available) {
+      const tried = [{ driver: this.name, why: found.why }];
+      const message = `QEMU cannot run VMs on this host: ${found.why}`;
+      throw new BlixardError(failure("NoDriver", { tried }, message, found.install));
+    }
+    const image = await this.#images.resolve(spec.image);
+    return {
+      kind: "qemu",
+      binary: this.#binary,
+      accel: found.accel,
+      sandbox: found.sandbox,
+      kernel: image.kernel,
+      initrd: image.initrd,
+      // A panic resets the guest, and -no-reboot turns that into QEMU's end.
+      cmdline: `${image.cmdline} panic=-1`,
+      vcpus: spec.vcpus,
+      memoryBytes: spec.memoryBytes,
+      ...(spec.diskBytes === 0 ? {} : { disk: join(folder, DISK_FILE) }),
+    };
+  }
+}

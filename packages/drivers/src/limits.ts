@@ -1,0 +1,68 @@
+/** Every limit of this room, once, with its unit; the relations between them are asserted below. */
+
+import { assert } from "@blixard/std";
+
+export const LIMITS = {
+  /** sockaddr_un.sun_path holds 108 bytes with its terminating zero (unix(7)). */
+  socketPathBytes: 107,
+
+  /** One segment of the console log; two are kept, so at most twice this on disk for each VM. */
+  consoleSegmentBytes: 8 * 1024 * 1024,
+  consoleSegments: 2,
+  /** Payload of one console record: what one read of the serial line may bring. */
+  consoleRecordBytes: 64 * 1024,
+  /** Console bytes read and not yet on disk; the serial line is paused above it. */
+  consoleQueueBytes: 1024 * 1024,
+  /** A console line longer than this is cut in pieces by the line reader. */
+  consoleLineBytes: 64 * 1024,
+
+  /** One control frame between daemon and supervisor. */
+  frameBytes: 64 * 1024,
+  /** Bytes of control frames waiting for a daemon; one that does not read them is cut off. */
+  clientQueueBytes: 1024 * 1024,
+  /** Connections of one supervisor; more are refused. */
+  connections: 8,
+  /** From connecting to the preamble. */
+  preambleMs: 5_000,
+  /** instance.json and the supervisor's configuration. */
+  stateBytes: 1024 * 1024,
+
+  vcpus: 255,
+  memoryBytesMin: 64 * 1024 * 1024,
+  /** Bytes of one line of QMP. */
+  qmpLineBytes: 1024 * 1024,
+
+  /** How often a supervisor looks at its clocks beside the exact timer of the deadline. */
+  clockCheckMs: 100,
+  /** Boot time may run ahead of monotonic time by this much before it counts as a suspend;
+   * /proc/uptime has a resolution of 10 ms. */
+  suspendToleranceMs: 500,
+
+  /** From spawning a supervisor to its word that the backend runs. */
+  supervisorStartMs: 20_000,
+  /** From `cont` to the agent's hello: emulated guests on a busy machine boot slowly. */
+  helloMs: 120_000,
+  /** An answer of QMP. */
+  qmpMs: 10_000,
+  /** An answer of a supervisor on its socket; after it, the supervisor counts as stuck. */
+  supervisorReplyMs: 5_000,
+  connectMs: 2_000,
+  connectRetryMs: 25,
+  /** From SIGKILL to the process being gone. */
+  reapMs: 10_000,
+  /** Between two looks at whether a process is gone. */
+  reapPollMs: 10,
+  /** For a probe guest that a working accelerator ends in under a tenth of a second. */
+  probeGuestMs: 3_000,
+  versionMs: 5_000,
+  /** A follower of the console looks at the file at least this often. */
+  followPollMs: 500,
+} as const;
+
+assert(LIMITS.frameBytes < LIMITS.clientQueueBytes, "the queue holds a frame");
+assert(LIMITS.consoleRecordBytes < LIMITS.consoleSegmentBytes, "a console segment holds a record");
+assert(LIMITS.consoleSegments >= 2, "rotation keeps what was just written");
+assert(
+  LIMITS.suspendToleranceMs > 2 * LIMITS.clockCheckMs,
+  "a late look at the clocks is no suspend",
+);

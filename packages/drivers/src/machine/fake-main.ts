@@ -1,0 +1,35 @@
+/** The fake machine's process: waits, paused, for "run" on descriptor 3, then plays the guest. */
+
+import { Socket } from "node:net";
+import { FakeAgent } from "../agent/fake-agent.ts";
+import { AGENT_FD, CONSOLE_FD, CONTROL_FD } from "./child.ts";
+import { FAKE_RESET_CODE } from "./fake-codes.ts";
+
+function main(root: string): void {
+  const control = new Socket({ fd: CONTROL_FD, readable: true, writable: true });
+  const console = new Socket({ fd: CONSOLE_FD, readable: true, writable: true });
+  const agentStream = new Socket({ fd: AGENT_FD, readable: true, writable: true });
+  const say = (text: string): unknown => console.write(text);
+  const agent = new FakeAgent({
+    root,
+    onConsole: (data) => console.write(data),
+    onShutdown: (how) => {
+      console.end(`fake guest: ${how}\r\n`, () => {
+        process.exit(how === "poweroff" ? 0 : FAKE_RESET_CODE);
+      });
+    },
+  });
+  // A supervisor that died takes this process with it, and its guest's processes before that.
+  for (const stream of [control, console]) {
+    stream.on("error", () => stream.destroy());
+    stream.on("close", () => agent.close());
+  }
+  control.once("data", () => {
+    say("fake guest: booted\r\n");
+    agent.serve(agentStream);
+  });
+}
+
+const [, , root] = process.argv;
+if (root === undefined) throw new Error("usage: fake-main <folder>");
+main(root);

@@ -1,0 +1,45 @@
+/** What runs a guest, as its supervisor sees it: one child process with three byte streams. */
+
+import type { Duplex, Readable } from "node:stream";
+import type { ProcessIdentity } from "../os/index.ts";
+
+export interface QemuMachineConfig {
+  readonly kind: "qemu";
+  readonly binary: string;
+  readonly accel: "kvm" | "tcg";
+  /** Whether this QEMU's seccomp sandbox was seen to work. */
+  readonly sandbox: boolean;
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly cmdline: string;
+  readonly vcpus: number;
+  readonly memoryBytes: number;
+  /** A raw image; absent: no disk. */
+  readonly disk?: string;
+}
+
+export interface FakeMachineConfig {
+  readonly kind: "fake";
+  /** A folder that stands for the guest's file system. */
+  readonly root: string;
+}
+
+export type MachineConfig = QemuMachineConfig | FakeMachineConfig;
+
+export type MachineEnd =
+  /** The guest powered itself off. */
+  | { readonly kind: "shutdown" }
+  /** Anything else, a kill by the supervisor included: it knows better why. */
+  | { readonly kind: "died"; readonly reason: string };
+
+export interface Machine {
+  readonly identity: ProcessIdentity;
+  readonly agentStream: Duplex;
+  readonly console: Readable;
+  /** Lets the guest run its first instruction; until then it is paused. */
+  run(): Promise<void>;
+  /** SIGKILL at once. */
+  kill(): void;
+  /** Resolves when the process is gone and its streams are drained; never rejects. */
+  readonly exited: Promise<MachineEnd>;
+}
