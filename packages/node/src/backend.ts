@@ -209,7 +209,9 @@ export class Backend implements ApiBackend {
 
   async explainVm(_call: CallContext, ref: string): Promise<PlacementExplanation> {
     const { id } = await this.#vm(ref);
-    return explain(this.#deps.consensus.state, id);
+    const explanation = explain(this.#deps.consensus.state, id);
+    if (explanation !== undefined) return explanation;
+    return fail("NotFound", { kind: "vm", name: ref }, `No VM ${ref}`, "see `blixard vm ls`");
   }
 
   // eslint-disable-next-line typescript/require-await -- the contract is asynchronous

@@ -28,7 +28,16 @@ import {
   type StateMachine,
 } from "@blixard/raft-node";
 import { createOsDisk } from "@blixard/raft-node";
-import type { Clock, LogIndex, Network, PeerId, Random, Result, TraceContext } from "@blixard/std";
+import type {
+  Clock,
+  LogIndex,
+  Network,
+  PeerId,
+  Random,
+  Result,
+  Term,
+  TraceContext,
+} from "@blixard/std";
 import { as, BlixardError, failure, ok } from "@blixard/std";
 import type { CommandResult } from "@blixard/control";
 import * as limits from "./limits.ts";
@@ -64,8 +73,8 @@ class ControlMachine implements StateMachine<CommandResult> {
     this.#onChange = onChange;
   }
 
-  apply(entry: { index: LogIndex; term: number; data: Uint8Array }): CommandResult {
-    const result = applyCommand(this.state, { index: entry.index }, entry.data);
+  apply(entry: { index: LogIndex; term: Term; data: Uint8Array }): CommandResult {
+    const result = applyCommand(this.state, entry, entry.data);
     this.appliedIndex = entry.index;
     const changes = result.ok ? result.changes : [];
     if (!result.ok && result.alarm !== undefined) {

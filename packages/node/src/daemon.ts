@@ -262,7 +262,7 @@ class Daemon implements RunningDaemon {
         log,
         state,
         propose,
-        lease: () => (this.#registered ? lease.client.current() : undefined),
+        lease: () => lease.client.current(),
       },
       adopted,
     );
@@ -274,7 +274,10 @@ class Daemon implements RunningDaemon {
       lease.leader.tick();
       reconciler.poke();
     };
-    void this.#register(consensus, chosen, propose);
+    void this.#register(consensus, chosen, propose, () => {
+      const record = getNode(consensus.state, self);
+      lease.client.begin(reconciler.liveCount() > 0 ? record?.leaseEpoch : undefined);
+    });
     transport.onJoin((publicKey, body) =>
       admit(
         {
@@ -325,14 +328,13 @@ class Daemon implements RunningDaemon {
       selfPeer,
       options,
       clock: systemClock,
+      random: systemRandom,
       network,
       log: this.#log,
       leader: () => consensus.status().leader,
       local: (message) => void this.#renew(leader, selfPeer, message),
-      recordedEpoch: () => {
-        const record = this.#registered ? getNode(consensus.state, self) : undefined;
-        return record && { epoch: record.leaseEpoch, up: record.state === "up" };
-      },
+      recordedEpoch: () => getNode(consensus.state, self)?.leaseEpoch,
+      runningVms: () => reconciler().liveCount(),
       onExtend: (deadlineMs) => driver.renew(deadlineMs),
       onExpired: () => reconciler().killAll(),
       acquire: async (fromEpoch) => {
@@ -356,13 +358,12 @@ class Daemon implements RunningDaemon {
     }
   }
 
-  #registered = false;
-
   /** Tells the cluster what this node is, again at each start; nothing runs here before that. */
   async #register(
     consensus: Consensus,
     chosen: ChosenDriver,
     propose: (command: Command) => Promise<CommandResult>,
+    onRegistered: () => void,
   ): Promise<void> {
     const { publicKey } = await loadOrCreateIdentity(this.#dataDir);
     const capacity = await detectCapacity(this.#dataDir, this.#config, chosen.available);
@@ -384,8 +385,7 @@ class Daemon implements RunningDaemon {
         });
         if (result.ok) {
           await consensus.readBarrier();
-          this.#registered = true;
-          this.#onChange();
+          onRegistered();
           return;
         }
         this.#log.error({ why: result.error.message }, "this node's registration was refused");

@@ -8,10 +8,10 @@ import {
   becameLeader,
   type Command,
   type CommandResult,
-  type ControlState,
   createGrantor,
   encodeLeaseMessage,
   getNode,
+  grantorAbandoned,
   grantorConfirmed,
   grantorRequest,
   grantorTick,
@@ -23,7 +23,7 @@ import {
   plan,
 } from "@blixard/control";
 import type { ConfChange } from "@blixard/raft";
-import type { Clock, Network, PeerId } from "@blixard/std";
+import type { Clock, Network, NodeId, PeerId } from "@blixard/std";
 import type { Consensus } from "./consensus.ts";
 import type { Logger } from "./log.ts";
 import { encodeMember, peerInfo } from "./member.ts";
@@ -95,7 +95,9 @@ export class LeaderLoop {
   #expire(): void {
     const state = this.#deps.consensus.state;
     const now = this.#deps.clock.monotonicMs();
-    for (const { nodeId, leaseEpoch, term } of grantorTick(this.#grantor, now, listNodes(state))) {
+    for (const effect of grantorTick(this.#grantor, now, listNodes(state))) {
+      if (effect.kind !== "expire") continue;
+      const { nodeId, leaseEpoch, term } = effect;
       this.#deps.log.warn(
         { lostNode: nodeId, leaseEpoch },
         "lease ran out: declaring the node lost",
@@ -128,11 +130,24 @@ export class LeaderLoop {
     const node = getNode(consensus.state, message.nodeId);
     // A node renews its own lease only; the transport has proved who it is.
     if (node?.peerId !== from) return;
-    const { token } = grantorRequest(this.#grantor, message);
-    await consensus.confirmLeadership();
+    const receivedAtMs = clock.monotonicMs();
+    for (const effect of grantorRequest(this.#grantor, { ...message, receivedAtMs })) {
+      if (effect.kind === "confirm") await this.#grant(from, effect.token);
+    }
+  }
+
+  async #grant(from: PeerId, token: number): Promise<void> {
+    const { consensus, clock } = this.#deps;
+    try {
+      await consensus.confirmLeadership();
+    } catch (caught) {
+      grantorAbandoned(this.#grantor, token);
+      throw caught;
+    }
     if (!this.#leads()) return;
-    const current = getNode(consensus.state, message.nodeId);
-    const answer = grantorConfirmed(this.#grantor, token, clock.monotonicMs(), current);
+    const recordOf = (id: NodeId) => getNode(consensus.state, id);
+    const answer = grantorConfirmed(this.#grantor, token, clock.monotonicMs(), recordOf);
+    if (answer === undefined) return;
     if (from === this.#deps.selfPeer) this.#deps.local(answer);
     else this.#deps.network.send(from, encodeLeaseMessage(answer));
   }

@@ -7,6 +7,7 @@ import {
   createHolder,
   decodeLeaseMessage,
   encodeLeaseMessage,
+  type HolderClock,
   type HolderEffect,
   holderReply,
   holderTick,
@@ -14,13 +15,14 @@ import {
   type LeaseMessage,
   type LeaseOptions,
 } from "@blixard/control";
-import type { Clock, Network, NodeId, PeerId } from "@blixard/std";
+import type { Clock, Network, NodeId, PeerId, Random } from "@blixard/std";
 import type { Logger } from "./log.ts";
 
 export interface LeaseClientDeps {
   readonly self: NodeId;
   readonly options: LeaseOptions;
   readonly clock: Clock;
+  readonly random: Random;
   readonly network: Network;
   readonly log: Logger;
   /** The leader as far as known; 0 for none. */
@@ -28,8 +30,9 @@ export interface LeaseClientDeps {
   readonly selfPeer: PeerId;
   /** Hands a request to this node's own leader role. */
   readonly local: (message: LeaseMessage) => void;
-  /** The lease epoch in the replicated record; undefined before this node is registered. */
-  readonly recordedEpoch: () => { epoch: number; up: boolean } | undefined;
+  /** The lease epoch in this node's replicated record, if it has one. */
+  readonly recordedEpoch: () => number | undefined;
+  readonly runningVms: () => number;
   readonly onExtend: (deadlineMonotonicMs: number) => void;
   /** Everything must die now; resolves when nothing runs any more. */
   readonly onExpired: () => Promise<void>;
@@ -38,14 +41,26 @@ export interface LeaseClientDeps {
 
 export class LeaseClient {
   readonly #deps: LeaseClientDeps;
-  readonly #holder: LeaseHolder;
+  /** Absent until begin(): before, nothing is renewed and nothing may run. */
+  #holder: LeaseHolder | undefined;
   #deadlineMs = 0;
   #heldEpoch: number | undefined;
   #acquiring = false;
 
   constructor(deps: LeaseClientDeps) {
     this.#deps = deps;
-    this.#holder = createHolder(deps.options);
+  }
+
+  /**
+   * Call it once this node's state is known to be current. `resumeLeaseEpoch` is the recorded epoch when
+   * VMs of an earlier daemon still run here; absent, a new epoch is acquired.
+   */
+  begin(resumeLeaseEpoch: number | undefined): void {
+    const { options, random } = this.#deps;
+    this.#holder = createHolder(options, {
+      ...(resumeLeaseEpoch === undefined ? {} : { resumeLeaseEpoch }),
+      firstRequestId: (random.u32() & 0xffff) * 2 ** 32 + random.u32(),
+    });
   }
 
   /** The lease held right now, if its deadline has not passed. */
@@ -56,15 +71,16 @@ export class LeaseClient {
   }
 
   tick(): void {
+    if (this.#holder === undefined) return;
+    const leaseEpoch = this.#deps.recordedEpoch();
+    const runningVms = this.#deps.runningVms();
+    const known = leaseEpoch === undefined ? {} : { leaseEpoch };
+    this.#perform(holderTick(this.#holder, { ...this.#now(), runningVms, ...known }));
+  }
+
+  #now(): HolderClock {
     const { clock } = this.#deps;
-    const recorded = this.#deps.recordedEpoch();
-    this.#perform(
-      holderTick(this.#holder, {
-        monotonicMs: clock.monotonicMs(),
-        bootMs: clock.bootMs(),
-        ...(recorded === undefined ? {} : { leaseEpoch: recorded.epoch }),
-      }),
-    );
+    return { monotonicMs: clock.monotonicMs(), bootMs: clock.bootMs() };
   }
 
   /** Undefined for bytes that are no lease message. */
@@ -76,8 +92,8 @@ export class LeaseClient {
   }
 
   reply(message: LeaseMessage): void {
-    if (message.kind === "renew") return;
-    this.#perform(holderReply(this.#holder, message, this.#deps.clock.monotonicMs()));
+    if (message.kind === "renew" || this.#holder === undefined) return;
+    this.#perform(holderReply(this.#holder, message, this.#now()));
   }
 
   #perform(effects: readonly HolderEffect[]): void {
@@ -93,7 +109,7 @@ export class LeaseClient {
           break;
         case "expired":
           this.#heldEpoch = undefined;
-          this.#deps.log.warn("lease expired: stopping every VM");
+          this.#deps.log.warn({ why: effect.reason }, "lease over: stopping every VM");
           this.#deps.onExpired().catch((caught: unknown) => {
             // The supervisors kill by the same deadline on their own; acquire waits for the outcome.
             this.#deps.log.error({ err: String(caught) }, "stopping VMs failed");
