@@ -44,7 +44,8 @@ export const TABLE_SHARDS = 1024;
 
 /** A VM that crashes after this many restarts is "failed" until somebody starts it again. */
 export const RESTARTS_MAX = 5;
-export const EXIT_CODE_MAX = 255;
+/** Unsigned 32 bits, as the widest of systems have it. */
+export const EXIT_CODE_MAX = 0xffffffff;
 
 /** Pending VMs for which `plan` compares all nodes, per call. */
 export const PLAN_BATCH = 256;

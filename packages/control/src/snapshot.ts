@@ -33,6 +33,7 @@ import {
   type Staged,
 } from "./state.ts";
 import type { Shards } from "./table.ts";
+import type { VmRecord } from "./types.ts";
 import { decode } from "./validate.ts";
 
 const MAGIC = utf8("BXCS");
@@ -196,17 +197,43 @@ function readRecord(source: ChunkReader, which: number): AnyRecord {
   return record.value;
 }
 
-function stage(state: OwnedState, { table, record }: AnyRecord, which: number): Staged {
+/** What no sequence of commands leads to: a VM between two conditions, or one from the future. */
+function inconsistency(vm: VmRecord, { revision }: Counters): string | undefined {
+  const placed = vm.nodeId !== undefined;
+  if (vm.phase === "pending" && placed) return "is pending, yet on a node";
+  if (vm.phase === "pending" && vm.desired === "stopped")
+    return "is pending, yet not wanted to run";
+  const settled = vm.phase === "pending" || vm.phase === "stopped" || vm.phase === "failed";
+  if (!settled && !placed) return `is ${vm.phase}, yet on no node`;
+  if (vm.deleting && !placed) return "is being deleted, yet on no node";
+  return vm.modifiedRevision > revision ? "is newer than the snapshot" : undefined;
+}
+
+function refuseInconsistent(vm: VmRecord, counters: Counters, which: number): void {
+  const wrong = inconsistency(vm, counters);
+  if (wrong !== undefined) throw new BadSnapshot(`record ${which}: the VM ${wrong}`);
+}
+
+function stage(
+  state: OwnedState,
+  { table, record }: AnyRecord,
+  which: number,
+  counters: Counters,
+): Staged {
   const twice = new BadSnapshot(`record ${which} repeats an id or a name`);
   switch (table) {
     case "node":
       if (state.nodes.has(record.id) || state.index.nodeByName.has(record.name)) throw twice;
+      if (record.peerId > counters.lastPeerId) {
+        throw new BadSnapshot(`record ${which} has a peer id that was never given`);
+      }
       return stageNode(state, record.id, record);
     case "vm":
       if (state.vms.has(record.id) || state.index.vmByName.has(record.spec.name)) throw twice;
       if (record.nodeId !== undefined && !state.nodes.has(record.nodeId)) {
         throw new BadSnapshot(`record ${which} is on a node that does not exist`);
       }
+      refuseInconsistent(record, counters, which);
       return stageVm(state, record.id, record);
     default:
       if (state.joinTokens.has(record.hash)) throw twice;
@@ -231,7 +258,7 @@ function restore(chunks: Source): OwnedState {
   const total = sizes[0] + sizes[1] + sizes[2];
   for (let which = 0; which < total; which++) {
     const record = readRecord(source, which);
-    publish(state, [stage(state, record, which)]);
+    publish(state, [stage(state, record, which, counters)]);
   }
   const found = [state.nodes.size, state.vms.size, state.joinTokens.size];
   if (!sizes.every((size, i) => found[i] === size)) {

@@ -2,6 +2,7 @@
 
 import { err, failure, ok, type NodeId } from "@blixard/std";
 import { JOIN_TOKENS_MAX } from "../limits.ts";
+import { nodeJson } from "../records.ts";
 import {
   dropNode,
   dropToken,
@@ -62,7 +63,9 @@ export function registerNode(tx: Transaction, { node }: CommandOf<"registerNode"
   }
   const foreign = otherKey(before, node);
   if (foreign !== undefined) return foreign;
-  const { state, leaseEpoch, createdRevision } = before;
+  const { state, leaseEpoch, createdRevision, modifiedRevision } = before;
+  const again = { ...node, state, leaseEpoch, createdRevision, modifiedRevision };
+  if (nodeJson(again) === nodeJson(before)) return ok({ node: before, peerId: before.peerId });
   const after = writeNode(tx, { ...node, state, leaseEpoch, createdRevision });
   return ok({ node: after, peerId: after.peerId });
 }

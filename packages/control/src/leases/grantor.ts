@@ -14,8 +14,10 @@
  *      leader grants only after a quorum round with every earlier entry applied, so it sees the expiry in
  *      the record; and an expiry that reaches the log under another term than it was decided in is
  *      refused by apply.
- *   5. A new leader does not know when its predecessors granted: not later than it became leader (a
- *      deposed leader's quorum round fails), so it counts every lease from then.
+ *   5. A new leader does not know when its predecessors granted. Whatever they grant, however late they
+ *      wake up to do it, answers a request whose quorum round succeeded before the new leader's election
+ *      (some member answered the round first and voted later), and rounds begin after the sending. So
+ *      s lies before the election, and the new leader counts every lease from its election or later.
  */
 
 import { assert, type NodeId } from "@blixard/std";
@@ -131,7 +133,8 @@ export function grantorRequest(grantor: LeaseGrantor, request: LeaseRequest): Gr
 function leaseOf(grantor: LeaseGrantor, nodeId: NodeId, leaseEpoch: number, nowMs: number): Lease {
   const known = grantor.leases.get(nodeId);
   if (known?.leaseEpoch === leaseEpoch) return known;
-  const lease: Lease = { leaseEpoch, grantedAtMs: nowMs, expiryProposedAtMs: undefined };
+  const grantedAtMs = Math.max(nowMs, grantor.leading?.sinceMs ?? nowMs);
+  const lease: Lease = { leaseEpoch, grantedAtMs, expiryProposedAtMs: undefined };
   grantor.leases.set(nodeId, lease);
   return lease;
 }
