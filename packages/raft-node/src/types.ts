@@ -65,7 +65,11 @@ export type RaftNodeEvent =
   /** Recovery from disk finished; `damaged` as in the protocol's Restored. */
   | { readonly kind: "recovered"; readonly damaged: boolean; readonly lastIndex: LogIndex }
   /** Nothing can go on: the log cannot be opened or written. The owner must stop the process. */
-  | { readonly kind: "fatal"; readonly reason: string; readonly code: "Corrupt" | "DiskFull" | "Io" }
+  | {
+      readonly kind: "fatal";
+      readonly reason: string;
+      readonly code: "Corrupt" | "DiskFull" | "Io";
+    }
   | { readonly kind: "role"; readonly status: RaftStatus }
   /** A membership change took effect. */
   | { readonly kind: "members"; readonly conf: ConfState; readonly members: readonly Member[] }

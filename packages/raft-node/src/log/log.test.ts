@@ -1,0 +1,296 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { as, Prng } from "@blixard/std";
+import type { DiskOp, LogIndex, PeerId, Term } from "@blixard/std";
+
+import {
+  appendDurably,
+  drain,
+  entry,
+  hardState,
+  indexes,
+  openLog,
+  recoverFrom,
+  SEGMENT_BYTES,
+} from "../testing/log-life.ts";
+import { MemoryDisk } from "../testing/memory-disk.ts";
+import { decodeHeader, encodeBatch, scanRecords, SEGMENT_HEADER_BYTES } from "./format.ts";
+import { decodeWatermark } from "./watermark.ts";
+
+const SEGMENT = "raft/seg-0000000000000001";
+const SECOND = "raft/seg-0000000000000002";
+const WATERMARK = "raft/watermark";
+
+function bytesOf(count: number, seed: number): Uint8Array {
+  const random = new Prng(seed);
+  return Uint8Array.from({ length: count }, () => random.below(256));
+}
+
+/** A log of `count` batches with a vote in the second, and its disk after a clean stop. */
+function filled(count: number, bytes = 20): MemoryDisk {
+  const disk = new MemoryDisk();
+  const life = openLog(disk);
+  for (let i = 1; i <= count; i++) {
+    const hard = i === 2 ? hardState(3, 2) : undefined;
+    appendDurably(disk, life, [entry(i, i < 3 ? i : 3, bytesOf(bytes, i))], hard);
+  }
+  return disk;
+}
+
+function end(disk: MemoryDisk, path = SEGMENT): number {
+  const bytes = disk.bytes(path);
+  return scanRecords(bytes, Number.parseInt(path.slice(-4), 16), SEGMENT_HEADER_BYTES).end;
+}
+
+test("a byte flipped anywhere below the watermark is rot, or is repaired from the mirror", () => {
+  const original = filled(6);
+  const written = end(original);
+  let repaired = 0;
+  for (let offset = 0; offset < written; offset++) {
+    const disk = original.clone();
+    disk.flip(SEGMENT, offset, 1 << (offset % 8));
+    const recovered = recoverFrom(disk);
+    const { hardState: hard } = recovered.contents;
+    assert.equal(hard.term, 3, `offset ${offset}: the term is not forgotten`);
+    assert.equal(hard.vote, 2, `offset ${offset}: the vote is not forgotten`);
+    if (recovered.damage === undefined) {
+      repaired++;
+      assert.deepEqual(indexes(recovered), [1, 2, 3, 4, 5, 6], `offset ${offset}`);
+      continue;
+    }
+    assert.equal(recovered.damage.segment, 1);
+    assert(recovered.damage.offset <= offset, `offset ${offset}: ${recovered.damage.offset}`);
+    // The verdict survives a restart, and so does what remained.
+    const again = recoverFrom(disk);
+    assert(again.damage !== undefined, `offset ${offset}: damage is remembered`);
+    assert.deepEqual(indexes(again), indexes(recovered));
+    assert.equal(again.contents.hardState.term, 3);
+    assert.equal(again.contents.hardState.vote, 2);
+  }
+  assert(repaired > 0 && repaired < 60, `only the last batch has a mirror: ${repaired}`);
+});
+
+test("whatever is above the watermark is cut, durably", () => {
+  const original = filled(3);
+  const written = end(original);
+  for (let offset = written; offset < written + 80; offset++) {
+    const disk = original.clone();
+    disk.flip(SEGMENT, offset);
+    const recovered = recoverFrom(disk);
+    assert.equal(recovered.damage, undefined);
+    assert.deepEqual(indexes(recovered), [1, 2, 3]);
+    disk.crash(new Prng(offset));
+    assert(
+      disk
+        .bytes(SEGMENT)
+        .subarray(written)
+        .every((byte) => byte === 0),
+    );
+  }
+});
+
+test("a flip anywhere in the watermark file loses nothing", () => {
+  const original = filled(5);
+  const bytes = original.bytes(WATERMARK);
+  for (let offset = 0; offset < bytes.length; offset++) {
+    if (bytes[offset] === 0 && offset % 97 !== 0) continue;
+    const disk = original.clone();
+    disk.flip(WATERMARK, offset);
+    const recovered = recoverFrom(disk);
+    assert.equal(recovered.damage, undefined, `offset ${offset}`);
+    assert.deepEqual(indexes(recovered), [1, 2, 3, 4, 5]);
+    assert.equal(recovered.contents.hardState.vote, 2);
+  }
+});
+
+test("without any slot of the watermark the log is damaged, never silently trusted", () => {
+  const disk = filled(4);
+  disk.put(WATERMARK, new Uint8Array(disk.bytes(WATERMARK).length));
+  const recovered = recoverFrom(disk);
+  assert.match(recovered.damage?.reason ?? "", /watermark/);
+  assert.deepEqual(indexes(recovered), [1, 2, 3, 4]);
+  const gone = filled(4);
+  gone.drop(WATERMARK);
+  assert(recoverFrom(gone).damage !== undefined);
+});
+
+test("a missing segment is rot at its start", () => {
+  const disk = filled(200, 200);
+  assert(disk.names().includes(SECOND));
+  disk.drop(SECOND);
+  const recovered = recoverFrom(disk);
+  assert.deepEqual(
+    [recovered.damage?.segment, recovered.damage?.offset],
+    [2, 0],
+    JSON.stringify(recovered.damage),
+  );
+  const kept = indexes(recovered);
+  assert.equal(kept[0], 1);
+  assert(kept.length < 200);
+  // Segments behind the loss are gone, and their ids are used again without confusion.
+  const life = openLog(disk);
+  const next = kept.length + 1;
+  for (let i = 0; i < 120; i++) {
+    appendDurably(disk, life, [entry(next + i, 9, bytesOf(200, i))], hardState(9, 0));
+  }
+  life.log.clearDamage(() => undefined);
+  drain(disk, life);
+  const later = recoverFrom(disk);
+  assert.equal(later.damage, undefined);
+  assert.equal(later.contents.entries.length, kept.length + 120);
+});
+
+test("bytes of another life of a segment never validate", () => {
+  const disk = filled(3);
+  const stale = disk.bytes(SEGMENT);
+  const records = scanRecords(stale, 1, SEGMENT_HEADER_BYTES).records;
+  assert.equal(records.length, 5);
+  for (const { offset } of records) {
+    assert.equal(scanRecords(stale, 2, offset).records.length, 0);
+    assert.equal(scanRecords(stale.subarray(offset), 1, offset + 64, offset + 64).end, offset + 64);
+  }
+  assert.equal(decodeHeader(stale, 2), undefined);
+  assert.equal(scanRecords(new Uint8Array(4096), 1, SEGMENT_HEADER_BYTES).records.length, 0);
+  // A recycled file: a new header and batch over the old content, whose records follow at once.
+  const header = { segment: 7, firstIndex: 1, previousEnd: 0 };
+  const batch = encodeBatch(7, 0, [{ kind: "hardState", hardState: hardState(1, 1) }], header);
+  const recycled = stale.slice();
+  recycled.set(batch, 0);
+  assert.equal(scanRecords(recycled, 7, SEGMENT_HEADER_BYTES).end, batch.length);
+});
+
+test("appends made during a write share the next one", () => {
+  const disk = new MemoryDisk();
+  const life = openLog(disk);
+  appendDurably(disk, life, [entry(1, 1, bytesOf(10, 1))]);
+  const before = disk.counts.get("sync") ?? 0;
+  const done: number[] = [];
+  for (let i = 2; i <= 101; i++) {
+    life.log.append({ entries: [entry(i, 1, bytesOf(10, i))] }, () => void done.push(i));
+  }
+  drain(disk, life);
+  assert.deepEqual(
+    done,
+    Array.from({ length: 100 }, (_, i) => i + 2),
+  );
+  // Two batches, each with its segment and its slot.
+  assert.equal((disk.counts.get("sync") ?? 0) - before, 4);
+  assert(life.log.idle);
+});
+
+test("an entry larger than a segment gets a segment of its size, and so does a large append", () => {
+  const disk = new MemoryDisk();
+  const life = openLog(disk);
+  appendDurably(disk, life, [entry(1, 1, bytesOf(100, 1))]);
+  appendDurably(disk, life, [entry(2, 1, bytesOf(3 * SEGMENT_BYTES, 2))]);
+  appendDurably(
+    disk,
+    life,
+    Array.from({ length: 40 }, (_, i) => entry(3 + i, 1, bytesOf(3000, i))),
+  );
+  const recovered = recoverFrom(disk);
+  assert.equal(recovered.damage, undefined);
+  assert.equal(recovered.contents.entries.length, 42);
+  assert.deepEqual(recovered.contents.entries[1]?.data, bytesOf(3 * SEGMENT_BYTES, 2));
+  assert.deepEqual(recovered.contents.entries[41]?.data, bytesOf(3000, 39));
+});
+
+test("segments below a released index are removed, once no slot names them", () => {
+  const disk = filled(250, 200);
+  const life = openLog(disk);
+  const segments = (): string[] => disk.names().filter((name) => name.includes("seg-"));
+  const before = segments().length;
+  assert(before >= 4);
+  life.log.markSnapshot(
+    {
+      index: as<LogIndex>(240),
+      term: as<Term>(3),
+      conf: {
+        voters: [as<PeerId>(1)],
+        votersOutgoing: [],
+        learners: [],
+        learnersNext: [],
+        autoLeave: false,
+      },
+    },
+    () => undefined,
+  );
+  life.log.release(240);
+  drain(disk, life);
+  for (let i = 251; i < 255; i++) appendDurably(disk, life, [entry(i, 3, bytesOf(9, i))]);
+  assert(segments().length <= 3, segments().join());
+  const recovered = recoverFrom(disk);
+  assert.equal(recovered.damage, undefined);
+  assert.equal(recovered.contents.snapshot?.index, 240);
+  assert.equal(recovered.contents.hardState.vote, 2, "the hard state moved along");
+  assert((indexes(recovered)[0] ?? 0) <= 241);
+  assert.equal(indexes(recovered).at(-1), 254);
+});
+
+test("a full disk stalls the log and loses nothing; room lets it go on", () => {
+  const disk = new MemoryDisk();
+  const life = openLog(disk);
+  disk.failure = (op: DiskOp) => (op.kind === "create" ? "NoSpace" : undefined);
+  let acknowledged = 0;
+  for (let i = 1; i <= 100; i++) {
+    life.log.append({ entries: [entry(i, 1, bytesOf(300, i))] }, () => void acknowledged++);
+  }
+  drain(disk, life);
+  assert.equal(acknowledged, 0);
+  assert(life.log.stalled);
+  life.log.retry();
+  drain(disk, life);
+  assert(life.log.stalled, "still full");
+  disk.failure = undefined;
+  life.log.retry();
+  drain(disk, life);
+  assert.equal(acknowledged, 100);
+  assert(!life.log.stalled);
+  disk.failure = (op) => (op.kind === "write" && op.path === WATERMARK ? "NoSpace" : undefined);
+  life.log.append({ entries: [entry(101, 1, bytesOf(30, 1))] }, () => void acknowledged++);
+  drain(disk, life);
+  assert(life.log.stalled && acknowledged === 100);
+  disk.failure = undefined;
+  life.log.retry();
+  drain(disk, life);
+  assert.equal(acknowledged, 101);
+  assert.deepEqual(life.fatal, []);
+  assert.equal(recoverFrom(disk).contents.entries.length, 101);
+});
+
+test("a failed sync is fatal and never tried again", () => {
+  for (const path of [SEGMENT, WATERMARK]) {
+    const disk = new MemoryDisk();
+    const life = openLog(disk);
+    appendDurably(disk, life, [entry(1, 1, bytesOf(10, 1))]);
+    disk.failure = (op) => (op.kind === "sync" && op.path === path ? "Io" : undefined);
+    let acknowledged = false;
+    life.log.append({ entries: [entry(2, 1, bytesOf(10, 1))] }, () => {
+      acknowledged = true;
+    });
+    drain(disk, life);
+    assert.equal(life.fatal.length, 1);
+    disk.failure = undefined;
+    const writes = disk.counts.get("write");
+    life.log.retry();
+    life.log.append({ entries: [entry(3, 1, bytesOf(10, 1))] }, () => {
+      acknowledged = true;
+    });
+    drain(disk, life);
+    assert(!acknowledged);
+    assert.equal(disk.counts.get("write"), writes);
+  }
+});
+
+test("a batch beyond the mirror's size is synced before its slot says so", () => {
+  const disk = new MemoryDisk();
+  const life = openLog(disk);
+  appendDurably(disk, life, [entry(1, 1, bytesOf(6000, 1))]);
+  const { slots } = decodeWatermark(disk.bytes(WATERMARK));
+  assert.equal(slots[0]?.mirror.length, 0);
+  assert.equal(slots[0]?.offset, end(disk));
+  const flipped = disk.clone();
+  flipped.flip(SEGMENT, 3000);
+  assert.equal(recoverFrom(flipped).damage?.segment, 1);
+});

@@ -1,0 +1,365 @@
+/**
+ * Opening the log after a stop of any kind (the rule is in watermark.ts). Reads every live segment,
+ * writes back a mirrored batch that is bad in its segment, cuts a torn tail, and leaves the folder in a
+ * state in which whatever was read is durable.
+ */
+
+import { as, assert } from "@blixard/std";
+import type { Term } from "@blixard/std";
+import type { DiskOp } from "@blixard/std";
+
+import { fileSize, joinPath, listNames, perform, readRange, removeFile } from "../io.ts";
+import type { IoTask } from "../io.ts";
+import { WATERMARK_SLOTS } from "../limits.ts";
+import {
+  decodeHeader,
+  parseSegmentName,
+  scanRecords,
+  SEGMENT_HEADER_BYTES,
+  segmentName,
+} from "./format.ts";
+import type { LogRecord, SegmentHeader } from "./format.ts";
+import { laterHardState, Replay } from "./replay.ts";
+import type { LogContents } from "./replay.ts";
+import {
+  decodeWatermark,
+  encodeSlot,
+  mirrorPlace,
+  slotBytesFor,
+  slotOffset,
+  WATERMARK_NAME,
+} from "./watermark.ts";
+import type { Slot, Watermark } from "./watermark.ts";
+
+const READ_BYTES = 4 * 1024 * 1024;
+
+export interface Damage {
+  readonly segment: number;
+  readonly offset: number;
+  readonly reason: string;
+}
+
+export interface SegmentInfo {
+  readonly segment: number;
+  readonly sizeBytes: number;
+  /** Where the next record goes. */
+  readonly end: number;
+  /** Largest index of an entry in it, 0 for none. */
+  readonly maxIndex: number;
+}
+
+export interface RecoveredLog {
+  readonly contents: LogContents;
+  /** Acknowledged records were lost here, now or in an earlier start (then without a place). */
+  readonly damage: Damage | undefined;
+  readonly segments: readonly SegmentInfo[];
+  readonly slotBytes: number;
+  /** The newest slot, which this recovery wrote. */
+  readonly slot: Slot;
+  /** Segments given up before the crash whose files still exist. */
+  readonly leftovers: readonly number[];
+  /** True when the folder held no log at all. */
+  readonly fresh: boolean;
+}
+
+interface Loaded {
+  readonly segment: number;
+  readonly bytes: Uint8Array;
+  readonly header: SegmentHeader | undefined;
+}
+
+export function* recoverLog(dir: string, segmentBytes: number): IoTask<RecoveredLog> {
+  const names = yield* listNames(dir);
+  const ids: number[] = [];
+  for (const name of names) {
+    const id = parseSegmentName(name);
+    if (id !== undefined) ids.push(id);
+  }
+  ids.sort((a, b) => a - b);
+  const watermark = names.includes(WATERMARK_NAME)
+    ? decodeWatermark(yield* readWhole(joinPath(dir, WATERMARK_NAME)))
+    : undefined;
+  if (watermark === undefined || watermark.slots.length === 0) {
+    if (yield* looksFresh(dir, ids, names)) {
+      return yield* formatLog(dir, segmentBytes, ids, watermark !== undefined);
+    }
+  }
+  return yield* recoverExisting(dir, segmentBytes, ids, watermark);
+}
+
+/** A crash during the very first start leaves no slot, and neither a record nor a snapshot. */
+function* looksFresh(
+  dir: string,
+  ids: readonly number[],
+  names: readonly string[],
+): IoTask<boolean> {
+  if (names.some((name) => name.startsWith("snap-"))) return false;
+  for (const id of ids) {
+    const head = yield* readRange(joinPath(dir, segmentName(id)), 0, SEGMENT_HEADER_BYTES);
+    if (head.some((byte) => byte !== 0)) return false;
+  }
+  return true;
+}
+
+function* formatLog(
+  dir: string,
+  segmentBytes: number,
+  ids: readonly number[],
+  hasWatermark: boolean,
+): IoTask<RecoveredLog> {
+  for (const id of ids) yield* removeFile(joinPath(dir, segmentName(id)));
+  if (hasWatermark) yield* removeFile(joinPath(dir, WATERMARK_NAME));
+  const slotBytes = slotBytesFor(segmentBytes);
+  const slot = yield* createWatermark(dir, slotBytes, {
+    sequence: 1,
+    firstSegment: 1,
+    segment: 1,
+    offset: 0,
+    damaged: false,
+    term: as<Term>(0),
+    vote: 0,
+    mirror: new Uint8Array(0),
+    opensNext: false,
+  });
+  return {
+    contents: new Replay().contents(),
+    damage: undefined,
+    segments: [],
+    slotBytes,
+    slot,
+    leftovers: [],
+    fresh: true,
+  };
+}
+
+function* createWatermark(dir: string, slotBytes: number, slot: Slot): IoTask<Slot> {
+  const path = joinPath(dir, WATERMARK_NAME);
+  yield* perform(
+    { kind: "create", path, sizeBytes: slotBytes * WATERMARK_SLOTS },
+    { kind: "write", path, offset: slotOffset(slot.sequence, slotBytes), data: encodeSlot(slot) },
+    { kind: "sync", path },
+  );
+  yield* perform({ kind: "syncDir", dir });
+  return slot;
+}
+
+function* readWhole(path: string): IoTask<Uint8Array> {
+  const size = yield* fileSize(path);
+  const bytes = new Uint8Array(size);
+  for (let at = 0; at < size; at += READ_BYTES) {
+    const part = yield* readRange(path, at, Math.min(READ_BYTES, size - at));
+    bytes.set(part, at);
+  }
+  return bytes;
+}
+
+/** True when every byte of the mirrored batch validates as records of its place. */
+function wholeMirror(slot: Slot): boolean {
+  if (slot.mirror.length === 0) return false;
+  const { segment, offset } = mirrorPlace(slot);
+  if (offset === 0 && decodeHeader(slot.mirror, segment) === undefined) return false;
+  const from = offset === 0 ? SEGMENT_HEADER_BYTES : offset;
+  return scanRecords(slot.mirror, segment, from, offset).end === offset + slot.mirror.length;
+}
+
+/** How far the log must be intact; beyond it, what does not validate was never acknowledged. */
+function acknowledged(slot: Slot): { readonly segment: number; readonly offset: number } {
+  if (!wholeMirror(slot)) return { segment: slot.segment, offset: slot.offset };
+  const { segment, offset } = mirrorPlace(slot);
+  return { segment, offset: offset + slot.mirror.length };
+}
+
+/** Puts the mirrored batch where it belongs; false when the segment already holds it. */
+function* writeBack(dir: string, slot: Slot, loaded: Uint8Array): IoTask<boolean> {
+  const { segment, offset } = mirrorPlace(slot);
+  const there = loaded.subarray(offset, offset + slot.mirror.length);
+  if (there.length === slot.mirror.length && there.every((b, i) => b === slot.mirror[i])) {
+    return false;
+  }
+  const path = joinPath(dir, segmentName(segment));
+  yield* perform({ kind: "write", path, offset, data: slot.mirror }, { kind: "sync", path });
+  return true;
+}
+
+function* loadSegment(dir: string, id: number, watermark: Slot | undefined): IoTask<Loaded> {
+  const path = joinPath(dir, segmentName(id));
+  let bytes = yield* readWhole(path);
+  if (watermark !== undefined && mirrorPlace(watermark).segment === id && wholeMirror(watermark)) {
+    if (yield* writeBack(dir, watermark, bytes)) bytes = yield* readWhole(path);
+  }
+  return { segment: id, bytes, header: decodeHeader(bytes, id) };
+}
+
+interface Walk {
+  readonly replay: Replay;
+  readonly segments: SegmentInfo[];
+  damage: Damage | undefined;
+}
+
+/** Records of one segment into the replay; returns where they end, or where they stop making sense. */
+function replaySegment(walk: Walk, loaded: Loaded): { end: number; reason: string | undefined } {
+  const scan = scanRecords(loaded.bytes, loaded.segment, SEGMENT_HEADER_BYTES);
+  let maxIndex = 0;
+  let end = scan.end;
+  let reason: string | undefined;
+  for (const { offset, record } of scan.records) {
+    reason = walk.replay.add(record);
+    if (reason !== undefined) {
+      end = offset;
+      break;
+    }
+    maxIndex = Math.max(maxIndex, lastIndexOf(record));
+  }
+  walk.segments.push({
+    segment: loaded.segment,
+    sizeBytes: loaded.bytes.length,
+    end,
+    maxIndex,
+  });
+  return { end, reason };
+}
+
+function lastIndexOf(record: LogRecord): number {
+  return record.kind === "entries" ? (record.entries.at(-1)?.index ?? 0) : 0;
+}
+
+function* walkSegments(
+  dir: string,
+  ids: readonly number[],
+  first: number,
+  slot: Slot | undefined,
+): IoTask<Walk> {
+  const walk: Walk = { replay: new Replay(), segments: [], damage: undefined };
+  const bad = (segment: number, offset: number, reason: string): Walk => {
+    walk.damage = { segment, offset, reason };
+    return walk;
+  };
+  const present = new Set(ids);
+  const acked = slot === undefined ? { segment: 0, offset: 0 } : acknowledged(slot);
+  const through = acked.offset > 0 ? acked.segment : acked.segment - 1;
+  let loaded: Loaded | undefined;
+  for (let id = first; ; id++) {
+    if (!present.has(id)) {
+      if (id <= through) return bad(id, 0, "the segment is missing");
+      return walk;
+    }
+    loaded ??= yield* loadSegment(dir, id, slot);
+    if (loaded.header === undefined) {
+      if (id <= through) return bad(id, 0, "the segment's header does not validate");
+      return walk;
+    }
+    const next: Loaded | undefined = present.has(id + 1)
+      ? yield* loadSegment(dir, id + 1, slot)
+      : undefined;
+    const { end, reason } = replaySegment(walk, loaded);
+    if (reason !== undefined) return bad(id, end, reason);
+    // A header is written with its segment's first batch, so all before it had been acknowledged.
+    const here = loaded.segment === acked.segment ? acked.offset : 0;
+    if (end < (next?.header?.previousEnd ?? here)) {
+      return bad(id, end, "a record below the durable watermark does not validate");
+    }
+    loaded = next;
+  }
+}
+
+function* recoverExisting(
+  dir: string,
+  segmentBytes: number,
+  ids: readonly number[],
+  watermark: Watermark | undefined,
+): IoTask<RecoveredLog> {
+  const newest = watermark?.slots[0];
+  const first = newest?.firstSegment ?? startOfLastRun(ids);
+  const walk = yield* walkSegments(dir, ids, first, newest);
+  if (newest === undefined && walk.damage === undefined) {
+    const last = walk.segments.at(-1);
+    const where = { segment: last?.segment ?? first, offset: last?.end ?? 0 };
+    walk.damage = { ...where, reason: "no slot of the watermark file validates" };
+  }
+  const read = walk.replay.contents();
+  const hardState = newest === undefined ? read.hardState : laterHardState(read.hardState, newest);
+  const segments = walk.segments;
+  const last = segments.at(-1);
+  const slot: Slot = {
+    sequence: (newest?.sequence ?? 0) + 1,
+    firstSegment: first,
+    segment: last?.segment ?? first,
+    offset: last?.end ?? 0,
+    damaged: walk.damage !== undefined || newest?.damaged === true,
+    term: hardState.term,
+    vote: hardState.vote,
+    mirror: new Uint8Array(0),
+    opensNext: false,
+  };
+  const slotBytes = yield* settle(dir, segmentBytes, ids, slot, watermark);
+  const earlier = {
+    segment: slot.segment,
+    offset: slot.offset,
+    reason: "lost in an earlier start",
+  };
+  return {
+    contents: { ...read, hardState },
+    damage: walk.damage ?? (slot.damaged ? earlier : undefined),
+    segments,
+    slotBytes,
+    slot,
+    leftovers: ids.filter((id) => id < first),
+    fresh: false,
+  };
+}
+
+/** Makes what was read durable and what was not accepted vanish, the verdict before the erasure. */
+function* settle(
+  dir: string,
+  segmentBytes: number,
+  ids: readonly number[],
+  slot: Slot,
+  watermark: Watermark | undefined,
+): IoTask<number> {
+  let slotBytes = watermark?.slotBytes ?? 0;
+  if (watermark === undefined || watermark.slots.length === 0) {
+    if (watermark !== undefined) yield* removeFile(joinPath(dir, WATERMARK_NAME));
+    slotBytes = slotBytesFor(segmentBytes);
+    yield* createWatermark(dir, slotBytes, slot);
+  } else {
+    const path = joinPath(dir, WATERMARK_NAME);
+    const data = encodeSlot(slot);
+    if (slot.offset > 0) {
+      // Read from the page cache of a killed process, perhaps: acknowledged only once it is durable.
+      yield* perform({ kind: "sync", path: joinPath(dir, segmentName(slot.segment)) });
+    }
+    yield* perform(
+      { kind: "write", path, offset: slotOffset(slot.sequence, slotBytes), data },
+      { kind: "sync", path },
+    );
+  }
+  for (const id of ids) {
+    const gone = id > slot.segment || (id === slot.segment && slot.offset === 0);
+    if (gone) yield* removeFile(joinPath(dir, segmentName(id)));
+  }
+  yield* perform({ kind: "syncDir", dir });
+  if (slot.offset > 0) yield* eraseTail(dir, slot.segment, slot.offset);
+  return slotBytes;
+}
+
+/** Zeroes, durably, everything after the last accepted record, so that stale bytes never come back. */
+function* eraseTail(dir: string, segment: number, end: number): IoTask<void> {
+  const path = joinPath(dir, segmentName(segment));
+  const bytes = yield* readWhole(path);
+  let last = bytes.length;
+  while (last > end && bytes[last - 1] === 0) last--;
+  const ops: DiskOp[] = [];
+  for (let at = end; at < last; at += READ_BYTES) {
+    const data = new Uint8Array(Math.min(READ_BYTES, last - at));
+    ops.push({ kind: "write", path, offset: at, data });
+  }
+  if (ops.length === 0) return;
+  yield* perform(...ops, { kind: "sync", path });
+}
+
+function startOfLastRun(ids: readonly number[]): number {
+  let first = ids.at(-1) ?? 1;
+  assert(Number.isSafeInteger(first), "segment ids are safe integers");
+  while (ids.includes(first - 1)) first--;
+  return first;
+}
