@@ -8,12 +8,15 @@ const SETPRIV = ["/usr/bin/setpriv", "/bin/setpriv", "/sbin/setpriv"];
 /** Exit code of the wrapper when the parent had died before the death signal was armed. */
 const ORPHANED = 97;
 
-/** /proc/pid/stat: state is field 3, start time field 22; the name in field 2 may hold anything. */
-function parseStat(stat: string): { state: string; startTime: string } | undefined {
+/** proc_pid_stat(5): fields 3, 20 and 22; the name in field 2 may hold anything. */
+function parseStat(
+  stat: string,
+): { state: string; threads: number; startTime: string } | undefined {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const [state] = fields;
   const startTime = fields[19];
-  return state === undefined || startTime === undefined ? undefined : { state, startTime };
+  if (state === undefined || startTime === undefined) return undefined;
+  return { state, threads: Number(fields[17]), startTime };
 }
 
 function isGone(caught: unknown): boolean {
@@ -30,7 +33,9 @@ let boot: string | undefined;
 function identify(pid: number): ProcessIdentity | undefined {
   try {
     const stat = parseStat(readFileSync(`/proc/${pid}/stat`, "utf8"));
-    if (stat === undefined || stat.state === "Z" || stat.state === "X") return undefined;
+    if (stat === undefined) return undefined;
+    // A zombie whose other threads still end holds its files, and with them its lock.
+    if ((stat.state === "Z" || stat.state === "X") && stat.threads <= 1) return undefined;
     // Start times count from boot: after a reboot the same pid and ticks may come again.
     boot ??= bootId();
     return { pid, startTime: `${boot}:${stat.startTime}` };
