@@ -48,7 +48,8 @@ export function createMemoryHub(): MemoryHub {
 }
 
 interface Waiting {
-  readonly to: PeerInfo;
+  /** Undefined for a join, whose server need not be a member. */
+  readonly to: PeerInfo | undefined;
   readonly reject: (error: BlixardError) => void;
 }
 interface OpenStream {
@@ -199,6 +200,7 @@ class MemoryTransport implements Transport {
     const reason = "the connection was closed";
     for (const remote of this.#listening.values()) remote.#lose(this.#publicKey, reason);
     for (const member of this.#members.values()) this.#lose(member.publicKey, reason);
+    for (const waiting of this.#waiting) waiting.reject(outcomeUnknown("join", reason));
     this.#members.clear();
     return Promise.resolve();
   }
@@ -261,16 +263,19 @@ class MemoryTransport implements Transport {
       return Promise.reject(unavailable(`too many requests wait for ${to.address}`));
     }
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        settle();
-        reject(timedOut(what, timeoutMs));
-      }, timeoutMs);
-      const waiting = to === undefined ? undefined : { to, reject };
-      if (waiting !== undefined) this.#waiting.add(waiting);
       const settle = (): void => {
         clearTimeout(timer);
-        if (waiting !== undefined) this.#waiting.delete(waiting);
+        this.#waiting.delete(waiting);
       };
+      const waiting: Waiting = {
+        to,
+        reject: (error) => {
+          settle();
+          reject(error);
+        },
+      };
+      const timer = setTimeout(() => waiting.reject(timedOut(what, timeoutMs)), timeoutMs);
+      this.#waiting.add(waiting);
       setImmediate(() => {
         work()
           .then(resolve, (caught: unknown) => {
@@ -285,7 +290,7 @@ class MemoryTransport implements Transport {
 
   #countWaiting(to: PeerInfo): number {
     let count = 0;
-    for (const waiting of this.#waiting) if (waiting.to.publicKey === to.publicKey) count += 1;
+    for (const waiting of this.#waiting) if (waiting.to?.publicKey === to.publicKey) count += 1;
     return count;
   }
 
@@ -311,7 +316,7 @@ class MemoryTransport implements Transport {
 
   #lose(peer: PublicKeyHex, reason: string): void {
     for (const waiting of this.#waiting) {
-      if (waiting.to.publicKey === peer) waiting.reject(outcomeUnknown("request", reason));
+      if (waiting.to?.publicKey === peer) waiting.reject(outcomeUnknown("request", reason));
     }
     for (const { near, peer: owner } of this.#streams) {
       if (owner === peer) near.destroy(outcomeUnknown("stream", reason));
