@@ -16,7 +16,8 @@ export interface ClusterOptions {
   readonly nodes: number;
   readonly drivers: readonly string[];
   readonly images?: string;
-  readonly env?: Record<string, string>;
+  /** A module that every daemon loads first. */
+  readonly preload?: string;
 }
 
 export interface LocalNode {
@@ -29,7 +30,7 @@ export interface LocalNode {
 }
 
 /** Ports that were free a moment ago; the caller's servers bind them right after. */
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
       const server = createServer();
@@ -145,15 +146,15 @@ export class LocalCluster {
 
   start(node: LocalNode): void {
     const log = createWriteStream(join(this.dir, `${node.name}.log`), { flags: "a" });
+    const preload = this.#options.preload === undefined ? [] : ["--import", this.#options.preload];
     const child = spawn(
       process.execPath,
-      ["--conditions=source", CLI, "node", "start", "--data", node.dataDir],
+      ["--conditions=source", ...preload, CLI, "node", "start", "--data", node.dataDir],
       {
         stdio: ["ignore", "pipe", "pipe"],
         env: {
           ...process.env,
           BLIXARD_LOG: process.env["BLIXARD_LOG"] ?? "info",
-          ...this.#options.env,
         },
       },
     );
@@ -199,7 +200,7 @@ export class LocalCluster {
   /** Ends everything and removes the folder; safe to call twice. */
   async destroy(): Promise<void> {
     for (const node of this.nodes) {
-      await node.client.close();
+      node.client.close();
       this.killMachine(node);
     }
     await until("end of all processes", 10_000, () =>

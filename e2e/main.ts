@@ -1,0 +1,242 @@
+/**
+ * `npm run e2e`: kill -9 and pauses of real node processes while VMs run and records are written.
+ *   --kills N      faults to inject (default 100)
+ *   --seed N       which faults, when and where (default: the clock)
+ *   --driver NAME  qemu (default) or fake
+ *   --mutant NAME  run the daemons with a planted bug: the checkers must then fail
+ *   --json         one object
+ * Exit code 0: every acknowledged write is on all nodes and no VM ever ran twice.
+ */
+
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Prng } from "@blixard/std";
+import { buildImage, imagesDir } from "../guest/image/build.ts";
+import { LocalCluster, processesOf, signal, until, type LocalNode } from "./cluster.ts";
+import { Evidence, type Interval, type Overlap, overlaps, TICK_COMMAND } from "./evidence.ts";
+import { Ledger } from "./ledger.ts";
+
+const { values } = parseArgs({
+  options: {
+    kills: { type: "string", default: "100" },
+    seed: { type: "string" },
+    driver: { type: "string", default: "qemu" },
+    mutant: { type: "string" },
+    json: { type: "boolean", default: false },
+    keep: { type: "boolean", default: false },
+  },
+});
+const KILLS = Number(values.kills);
+const SEED =
+  values.seed === undefined ? Math.floor(performance.timeOrigin) % 1_000_000 : Number(values.seed);
+const VMS = ["tick-1", "tick-2", "tick-3"];
+const MEMORY_BYTES = 128 * 1024 * 1024;
+
+const faults = ["killDaemon", "killMachine", "pauseDaemon", "pauseMachine"] as const;
+type Fault = (typeof faults)[number];
+
+function say(text: string): void {
+  if (!values.json) console.log(text);
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Injects one fault and heals it; resolves when the node runs again. */
+async function inject(
+  cluster: LocalCluster,
+  node: LocalNode,
+  fault: Fault,
+  random: Prng,
+): Promise<void> {
+  switch (fault) {
+    case "killDaemon":
+      cluster.killDaemon(node);
+      // Sometimes sooner than the lease ends, so that it re-adopts; sometimes later.
+      await sleep(random.between(50, random.chance(0.3) ? 7000 : 2500));
+      cluster.start(node);
+      return;
+    case "killMachine":
+      cluster.killMachine(node);
+      await sleep(random.between(50, random.chance(0.3) ? 8000 : 2500));
+      cluster.start(node);
+      return;
+    case "pauseDaemon":
+    case "pauseMachine": {
+      const daemon = node.process?.pid;
+      const pids = fault === "pauseMachine" ? processesOf(node.dataDir) : daemon ? [daemon] : [];
+      for (const pid of pids) signal(pid, "SIGSTOP");
+      await sleep(random.between(6500, 8500));
+      for (const pid of pids) signal(pid, "SIGCONT");
+      return;
+    }
+    default:
+      fault satisfies never;
+  }
+}
+
+function drawFault(random: Prng): Fault {
+  const roll = random.below(100);
+  if (roll < 45) return "killDaemon";
+  if (roll < 85) return "killMachine";
+  return roll < 93 ? "pauseDaemon" : "pauseMachine";
+}
+
+async function storm(cluster: LocalCluster, random: Prng): Promise<Record<Fault, number>> {
+  const counts: Record<Fault, number> = {
+    killDaemon: 0,
+    killMachine: 0,
+    pauseDaemon: 0,
+    pauseMachine: 0,
+  };
+  for (let done = 0; done < KILLS; done++) {
+    const node = cluster.nodes[random.below(cluster.nodes.length)];
+    if (node === undefined) throw new Error("no nodes");
+    // The first ones are each kind once, so that a short run shows them all.
+    const fault = faults[done] ?? drawFault(random);
+    say(`${String(done + 1).padStart(4)}/${KILLS} ${fault} ${node.name}`);
+    await inject(cluster, node, fault, random);
+    counts[fault]++;
+    await sleep(random.between(300, 2500));
+  }
+  return counts;
+}
+
+async function createTickers(cluster: LocalCluster): Promise<void> {
+  const [node] = cluster.nodes;
+  if (node === undefined) throw new Error("no nodes");
+  for (const name of VMS) {
+    await node.client.createVm({
+      name,
+      image: "base",
+      vcpus: 1,
+      memoryBytes: MEMORY_BYTES,
+      command: TICK_COMMAND,
+    });
+  }
+  await until("all VMs running", 60_000, async () => {
+    const { items } = await node.client.listVms();
+    return items.every((vm) => vm.phase === "running") ? true : undefined;
+  });
+}
+
+/** After healing: every ticker runs, every node answers the same and holds what was acknowledged. */
+async function checkState(cluster: LocalCluster, ledger: Ledger): Promise<string[]> {
+  const wrong: string[] = [];
+  const [first] = cluster.nodes;
+  if (first === undefined) return ["no nodes"];
+  await until("all VMs running again", 90_000, async () => {
+    const { items } = await first.client.listVms();
+    const running = items.filter((vm) => VMS.includes(vm.spec.name) && vm.phase === "running");
+    return running.length === VMS.length ? true : undefined;
+  });
+  for (const node of cluster.nodes) {
+    const { items } = await node.client.listVms({ consistency: "linearizable" });
+    const names = new Set(items.map((vm) => vm.spec.name));
+    wrong.push(...ledger.check(names).map((what) => `${node.name}: ${what}`));
+  }
+  const hashes = await until("equal state at equal index", 30_000, async () => {
+    const all = await Promise.all(cluster.nodes.map((node) => node.client.status()));
+    const [one] = all;
+    return all.every((status) => status.appliedIndex === one?.appliedIndex) ? all : undefined;
+  });
+  if (new Set(hashes.map((status) => status.stateHash)).size !== 1) {
+    wrong.push(`state hashes differ: ${hashes.map((status) => status.stateHash).join(" ")}`);
+  }
+  for (const status of hashes) wrong.push(...status.alarms.map((alarm) => `alarm: ${alarm}`));
+  return wrong;
+}
+
+interface Outcome {
+  readonly wrong: readonly string[];
+  readonly faults: Record<Fault, number>;
+  readonly intervals: readonly Interval[];
+  readonly overlapping: readonly Overlap[];
+  readonly acknowledged: number;
+  readonly unknown: number;
+}
+
+async function run(cluster: LocalCluster): Promise<Outcome> {
+  const random = new Prng(SEED);
+  await cluster.form();
+  const evidenceDir = join(cluster.dir, "evidence");
+  mkdirSync(evidenceDir);
+  const sources = cluster.nodes.map((node) => ({
+    node: node.name,
+    vms: join(node.dataDir, "vms"),
+  }));
+  const evidence = new Evidence(evidenceDir, sources);
+  const ledger = new Ledger(cluster.nodes, random.fork());
+  try {
+    await createTickers(cluster);
+    say(`cluster formed, ${VMS.length} VMs tick; seed ${SEED}`);
+    const writing = ledger.run();
+    const counts = await storm(cluster, random);
+    ledger.stop();
+    await writing;
+    await cluster.waitReady(60_000);
+    const wrong = await checkState(cluster, ledger);
+    evidence.stop();
+    const intervals = await evidence.intervals();
+    const { acknowledged, unknown } = ledger;
+    return {
+      wrong,
+      faults: counts,
+      intervals,
+      overlapping: overlaps(intervals),
+      acknowledged,
+      unknown,
+    };
+  } finally {
+    ledger.stop();
+    evidence.stop();
+  }
+}
+
+async function main(): Promise<number> {
+  const started = performance.now();
+  if (values.driver !== "fake") await buildImage({ cacheDir: imagesDir(), onProgress: say });
+  const mutant = values.mutant && join(import.meta.dirname, "mutants", `${values.mutant}.ts`);
+  const cluster = new LocalCluster({
+    nodes: 3,
+    drivers: [values.driver],
+    images: imagesDir(),
+    ...(mutant ? { preload: mutant } : {}),
+  });
+  process.once("SIGINT", () => void cluster.destroy().finally(() => process.exit(130)));
+  let outcome: Outcome | undefined;
+  let broken: string | undefined;
+  try {
+    outcome = await run(cluster);
+  } catch (caught) {
+    broken = caught instanceof Error ? (caught.stack ?? caught.message) : String(caught);
+  }
+  const wrong = [...(outcome?.wrong ?? []), ...(broken === undefined ? [] : [broken])];
+  for (const { vm, earlier, later, byMs } of outcome?.overlapping ?? []) {
+    wrong.push(
+      `${vm} ran twice: epochs ${earlier.epoch} and ${later.epoch} for ${byMs.toFixed(1)} ms`,
+    );
+  }
+  const ticks = (outcome?.intervals ?? []).reduce((sum, interval) => sum + interval.ticks, 0);
+  if (outcome !== undefined && ticks === 0) wrong.push("no guest ever ticked: nothing was checked");
+  const result = {
+    ok: wrong.length === 0,
+    ran: KILLS,
+    skipped: 0,
+    seconds: Math.round((performance.now() - started) / 100) / 10,
+    seed: SEED,
+    driver: values.driver,
+    faults: outcome?.faults,
+    acknowledgedWrites: outcome?.acknowledged,
+    unknownWrites: outcome?.unknown,
+    epochs: outcome?.intervals.length,
+    ticks,
+    wrong,
+  };
+  console.log(values.json ? JSON.stringify(result) : result);
+  if (values.keep) console.error(`kept ${cluster.dir}`);
+  else await cluster.destroy();
+  return result.ok ? 0 : 1;
+}
+
+process.exit(await main());
