@@ -12,6 +12,7 @@ import { MAX_CONTEXT_BYTES, MAX_MEMBERS } from "./limits.ts";
 import { toIndex } from "./log.ts";
 import { newProgress } from "./progress.ts";
 import { answerReads } from "./read.ts";
+import { handOver } from "./replies.ts";
 import { isVoter, lastIndex, type RaftState } from "./state.ts";
 import type { ConfChange, ConfState, StepError } from "./types.ts";
 
@@ -54,10 +55,21 @@ export function proposeConf(state: RaftState, change: ConfChange): StepError | u
   if (state.transferee !== 0) return { code: "Transferring", to: state.transferee };
   if (!ownTermCommitted(state)) return { code: "TermNotCommitted" };
   if (state.configs.length > 0) return { code: "ConfChangeInFlight" };
-  const reason = changeProblem(state.conf, change);
+  const reason = changeProblem(state.conf, change) ?? ownRemovalProblem(state, change);
   if (reason !== undefined) return { code: "InvalidConfChange", reason };
   appendOwn(state, "config", encodeConfChange(change));
   return undefined;
+}
+
+/**
+ * Of two voters, one that leads must not remove itself: if it is gone before the other learns that the
+ * change is committed, the other waits for its vote for ever.
+ */
+function ownRemovalProblem(state: RaftState, change: ConfChange): string | undefined {
+  const alone = change.op === "removeMember" && change.peer === state.id;
+  return alone && state.conf.voters.length === 2
+    ? "the leader of two voters cannot remove itself; transfer leadership first"
+    : undefined;
 }
 
 /**
@@ -81,12 +93,8 @@ export function applyConfChange(state: RaftState, change: ConfChange | undefined
   return state.conf;
 }
 
-/** Brings a leader's view of the members up to date; one that was removed steps down. */
+/** Brings a leader's view of the members up to date; one that was removed hands over. */
 function onLeaderConf(state: RaftState): void {
-  if (!isVoter(state, state.id)) {
-    becomeFollower(state, state.term, 0);
-    return;
-  }
   const members = new Set([...state.conf.voters, ...state.conf.learners]);
   for (const peer of state.progress.keys()) if (!members.has(peer)) state.progress.delete(peer);
   const next = toIndex(lastIndex(state) + 1);
@@ -95,6 +103,7 @@ function onLeaderConf(state: RaftState): void {
     if (!state.progress.has(peer)) state.progress.set(peer, newProgress(peer, next, true));
   }
   if (state.transferee !== 0 && !isVoter(state, state.transferee)) state.transferee = 0;
+  if (!isVoter(state, state.id)) handOver(state);
   state.sendDue = true;
   // The majority may have become smaller.
   maybeCommit(state);

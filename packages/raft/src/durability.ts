@@ -25,6 +25,34 @@ export function afterHard(state: RaftState): number {
   return io.hardSeq > io.durableSeq ? io.hardSeq : 0;
 }
 
+/** The last committed configuration whose commit is not yet durable, or 0. */
+function unsafeConfig(state: RaftState): number {
+  const { configs, commit, io } = state;
+  for (let i = configs.length - 1; i >= 0; i--) {
+    const index = configs[i] ?? 0;
+    if (index <= commit) return index > io.durableCommit ? index : 0;
+  }
+  return 0;
+}
+
+/**
+ * The persist after which a restart still knows every configuration committed so far; 0: it does now.
+ * Until then the leader tells nobody and applies nothing: a member that goes away because it was removed
+ * could otherwise be missed in an election under the old configuration.
+ */
+export function afterConfig(state: RaftState): number {
+  const index = unsafeConfig(state);
+  if (index === 0) return 0;
+  return state.io.outstanding.find((record) => record.commit >= index)?.seq ?? state.io.nextSeq;
+}
+
+/** Up to where committed entries may be applied: they are durable, and so is what is known of configs. */
+export function applicable(state: RaftState): number {
+  const { commit, io } = state;
+  const unsafe = state.configs.find((index) => index > io.durableCommit) ?? Infinity;
+  return Math.min(commit, io.durableIndex, unsafe - 1);
+}
+
 /** The persist after which the log up to `index` is durable; 0: it is. */
 export function afterIndex(state: RaftState, index: number): number {
   const { io } = state;
@@ -47,12 +75,16 @@ export function noteTruncated(state: RaftState, from: number): void {
   for (const record of io.outstanding) record.upTo = Math.min(record.upTo, from - 1);
 }
 
-/** Collects what must be written now, or undefined. A new commit index alone is not worth a write. */
+/**
+ * Collects what must be written now, or undefined. A new commit index alone is not worth a write, unless
+ * it covers a configuration.
+ */
 export function takePersist(state: RaftState): Persist | undefined {
   const { io } = state;
   const last = lastIndex(state);
   const hard = hardDirty(state);
-  if (!hard && io.snapshot === undefined && io.handedIndex === last) return undefined;
+  const config = unsafeConfig(state) > io.handedHard.commit;
+  if (!hard && !config && io.snapshot === undefined && io.handedIndex === last) return undefined;
   if (io.outstanding.length >= MAX_OUTSTANDING_PERSISTS) return undefined;
   const seq = io.nextSeq++;
   const { term, vote, commit } = state;
@@ -62,7 +94,12 @@ export function takePersist(state: RaftState): Persist | undefined {
   };
   if (hard || io.handedHard.commit !== commit) persist.hardState = { term, vote, commit };
   if (io.snapshot !== undefined) persist.snapshot = io.snapshot;
-  io.outstanding.push({ seq, upTo: last, snapshotIndex: io.snapshot?.index ?? 0 });
+  io.outstanding.push({
+    seq,
+    upTo: last,
+    snapshotIndex: io.snapshot?.index ?? 0,
+    commit: persist.hardState?.commit ?? 0,
+  });
   if (hard) io.hardSeq = seq;
   if (persist.hardState !== undefined) io.handedHard = persist.hardState;
   io.handedIndex = last;
@@ -84,6 +121,7 @@ export function notePersisted(state: RaftState, seq: number): number {
   for (const record of io.outstanding) {
     if (record.seq > seq) break;
     io.durableIndex = Math.max(io.durableIndex, record.upTo);
+    io.durableCommit = Math.max(io.durableCommit, record.commit);
     snapshotIndex = Math.max(snapshotIndex, record.snapshotIndex);
     count++;
   }

@@ -2,7 +2,7 @@
 
 import { assert } from "@blixard/std";
 import { finishRepair, takeRepaired } from "./damaged.ts";
-import { notePersisted, takePersist } from "./durability.ts";
+import { applicable, notePersisted, takePersist } from "./durability.ts";
 import { tryWin } from "./election.ts";
 import { maybeCommit } from "./leader-log.ts";
 import { KEEP_BYTES, KEEP_ENTRIES } from "./limits.ts";
@@ -51,7 +51,7 @@ export function ready(state: RaftState): Ready | undefined {
 
 /** Entries that are committed and durable here, too: an applied entry is never lost by a restart. */
 function takeCommitted(state: RaftState): readonly Entry[] {
-  const to = Math.min(state.commit, state.io.durableIndex);
+  const to = applicable(state);
   if (to <= state.handedApply) return [];
   const from = state.handedApply + 1;
   const entries = logSlice(state.log, from, to, state.config.maxApplyBytes);

@@ -4,6 +4,7 @@
  */
 
 import { assert, present } from "@blixard/std";
+import { afterConfig } from "./durability.ts";
 import { repairEcho } from "./damaged.ts";
 import { logSlice, termAt, toIndex } from "./log.ts";
 import { send } from "./outbox.ts";
@@ -67,7 +68,7 @@ function sendAppend(state: RaftState, progress: Progress, entries: readonly Entr
   // Never more than the receiver can hold after this append, so that commitSent is exact.
   const commit = toIndex(Math.min(state.commit, last));
   progress.commitSent = toIndex(Math.max(progress.commitSent, commit));
-  send(state, {
+  const message = {
     kind: "append",
     to: progress.peer,
     from: state.id,
@@ -76,7 +77,8 @@ function sendAppend(state: RaftState, progress: Progress, entries: readonly Entr
     prevTerm: present(termAt(state.log, prevIndex), `term of ${prevIndex}`),
     entries,
     commit,
-  });
+  } as const;
+  send(state, message, afterConfig(state));
 }
 
 /** Only to a member that was heard from: a snapshot is dear, and a dead member gets none. */
@@ -96,9 +98,10 @@ function sendSnapshot(state: RaftState, progress: Progress): void {
 
 /** A heartbeat to everyone, carrying the latest read round. */
 export function sendHeartbeats(state: RaftState): void {
+  const after = afterConfig(state);
   for (const progress of state.progress.values()) {
     if (progress.peer === state.id) continue;
-    send(state, {
+    const message = {
       kind: "heartbeat",
       to: progress.peer,
       from: state.id,
@@ -106,6 +109,7 @@ export function sendHeartbeats(state: RaftState): void {
       commit: toIndex(Math.min(countedMatch(progress), state.commit)),
       readRound: state.reads.round,
       repaired: repairEcho(progress),
-    });
+    } as const;
+    send(state, message, after);
   }
 }

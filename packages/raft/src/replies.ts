@@ -104,6 +104,23 @@ export function onSnapshotSent(state: RaftState, peer: PeerId, ok: boolean): voi
   progress.paused = true;
 }
 
+/**
+ * A leader that is no longer a voter leads on, without counting itself, until the most advanced voter
+ * takes over or a majority is silent. Were it to fall silent at once, nobody else might know that its
+ * removal is committed, and need its vote.
+ */
+export function handOver(state: RaftState): void {
+  let best: Progress | undefined;
+  for (const peer of state.conf.voters) {
+    const progress = state.progress.get(peer);
+    if (progress === undefined || progress.repair !== 0) continue;
+    if (best === undefined || progress.match > best.match) best = progress;
+  }
+  if (best === undefined) return;
+  state.transferee = best.peer;
+  tryTransfer(state);
+}
+
 /** Hands leadership over once the target has the whole log. */
 export function tryTransfer(state: RaftState): void {
   const to = state.transferee;

@@ -21,6 +21,8 @@ export interface OutstandingPersist {
   /** Entries up to here are durable with it; lowered when later truncated (the ABA problem). */
   upTo: number;
   readonly snapshotIndex: number;
+  /** Commit index in its hard state, or 0. */
+  readonly commit: number;
 }
 
 export interface Durability {
@@ -34,6 +36,8 @@ export interface Durability {
   /** The persist that carries the current term and vote. */
   hardSeq: number;
   handedHard: HardState;
+  /** The highest commit index in a durable hard state. */
+  durableCommit: number;
   /** A received snapshot, not yet handed out. */
   snapshot: SnapshotMeta | undefined;
   outstanding: OutstandingPersist[];
@@ -203,7 +207,8 @@ export function createRaft(config: RaftConfig, restored: Restored, random: Rando
       handedIndex: last,
       durableIndex: last,
       hardSeq: 0,
-      handedHard: hardState,
+      handedHard: damaged ? { ...hardState, commit: toIndex(0) } : hardState,
+      durableCommit: damaged ? 0 : hardState.commit,
       snapshot: undefined,
       outstanding: [],
     },

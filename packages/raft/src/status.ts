@@ -54,8 +54,7 @@ function writePlain(writer: ByteWriter, value: Plain): void {
       writer.u8(value ? 2 : 1);
       return;
     case "number":
-      writer.u8(3);
-      if (Number.isFinite(value)) writer.u64(value);
+      writer.u8(3).u64(value);
       return;
     case "string":
       writer.u8(4).text(value);

@@ -21,13 +21,14 @@ import { send, sendAppendReply } from "./outbox.ts";
 import { requestRead } from "./read.ts";
 import { sendHeartbeats } from "./replication.ts";
 import {
+  handOver,
   onAppendReply,
   onHeartbeatReply,
   onSnapshotSent,
   onUnreachable,
   tryTransfer,
 } from "./replies.ts";
-import { isVoter, resetElectionTimeout, type RaftState } from "./state.ts";
+import { isVoter, type RaftState } from "./state.ts";
 import type { Input, Message, StepError } from "./types.ts";
 import { messageProblem } from "./validate.ts";
 import type { PeerId } from "@blixard/std";
@@ -68,10 +69,9 @@ function tick(state: RaftState): void {
   state.electionElapsed++;
   if (state.role === "leader") {
     tickLeader(state);
-  } else if (state.electionElapsed >= state.electionTimeout) {
-    state.electionElapsed = 0;
-    resetElectionTimeout(state);
-    if (promotable(state)) campaign(state, false);
+  } else if (state.electionElapsed >= state.electionTimeout && promotable(state)) {
+    // Who cannot campaign lets the time run on: its lease on a dead leader must not begin anew.
+    campaign(state, false);
   }
 }
 
@@ -82,6 +82,7 @@ function tickLeader(state: RaftState): void {
     state.electionElapsed = 0;
     state.transferee = 0;
     checkQuorum(state);
+    if (state.role === "leader" && !isVoter(state, state.id)) handOver(state);
   }
   if (state.role === "leader" && state.heartbeatElapsed >= heartbeatTicks) {
     state.heartbeatElapsed = 0;

@@ -20,7 +20,10 @@ export interface Entry {
   readonly data: Uint8Array;
 }
 
-/** What a member must never forget (Raft paper, figure 2). `commit` is a hint that speeds recovery. */
+/**
+ * What a member must never forget (Raft paper, figure 2). `commit` is not needed for safety, but a
+ * configuration takes effect only once a commit index that covers it is durable: keep all three.
+ */
 export interface HardState {
   readonly term: Term;
   /** 0 when no vote was given in `term`. */
@@ -156,7 +159,7 @@ export interface RaftConfig {
 export interface Restored {
   /**
    * `term` and `vote` must be intact even when the log is damaged: a lost vote cannot be repaired by
-   * the protocol. `commit` is a hint.
+   * the protocol.
    */
   readonly hardState: HardState;
   readonly snapshot: SnapshotMeta;
