@@ -26,11 +26,12 @@ export class RaftChecker {
   readonly log = new Map<number, Canonical>();
   readonly ackedIndex = new Map<number, number>();
   highestAcked = 0;
-  highestTerm = 0;
   leaderChanges = 0;
+  #highestTerm = 0;
   readonly #world: World;
   readonly #leaders = new Map<number, number>();
   readonly #states = new Map<number, { hash: bigint; by: number }>();
+  readonly #committed = new Map<number, number>();
   readonly #seen = new Map<number, Seen>();
   readonly #votes = new Map<string, number>();
 
@@ -38,12 +39,20 @@ export class RaftChecker {
     this.#world = world;
   }
 
-  /** Election safety, and counters that never go back within an incarnation. */
-  observe(host: Host, status: RaftStatus): void {
+  /**
+   * Election safety, and counters that never go back within an incarnation. `termAt` looks into the
+   * member's log, where the caller can: a new leader must then hold every committed entry.
+   */
+  observe(
+    host: Host,
+    status: Pick<RaftStatus, "role" | "term" | "commit" | "applied">,
+    lastIndex: number,
+    termAt?: (index: number) => number | undefined,
+  ): void {
     const { term, commit, applied } = status;
     if (applied > commit) violated(`n${host.id} applied ${applied} beyond its commit ${commit}`);
-    if (commit > status.lastIndex) {
-      violated(`n${host.id} commit ${commit} beyond its last index ${status.lastIndex}`);
+    if (commit > lastIndex) {
+      violated(`n${host.id} commit ${commit} beyond its last index ${lastIndex}`);
     }
     let seen = this.#seen.get(host.id);
     if (seen === undefined || seen.incarnation !== host.incarnation) {
@@ -60,25 +69,48 @@ export class RaftChecker {
     seen.term = term;
     seen.commit = commit;
     seen.applied = applied;
-    this.highestTerm = Math.max(this.highestTerm, term);
-    if (status.role === "leader") this.#observeLeader(host, status);
+    if (status.role === "leader") this.#observeLeader(host, term, lastIndex, termAt);
   }
 
-  #observeLeader(host: Host, status: RaftStatus): void {
-    const leader = this.#leaders.get(status.term);
-    if (leader === undefined) {
-      this.#leaders.set(status.term, host.id);
-      this.leaderChanges++;
-      this.#world.note(host.id, `leads term ${status.term}, last index ${status.lastIndex}`);
-      // Leader completeness, as far as the status shows it.
-      if (status.lastIndex < this.highestAcked) {
-        violated(
-          `n${host.id} leads term ${status.term} with last index ${status.lastIndex}, ` +
-            `but ${this.highestAcked} was acknowledged`,
-        );
-      }
-    } else if (leader !== host.id) {
-      violated(`two leaders in term ${status.term}: n${leader} and n${host.id}`);
+  #observeLeader(
+    host: Host,
+    term: number,
+    lastIndex: number,
+    termAt?: (index: number) => number | undefined,
+  ): void {
+    const leader = this.#leaders.get(term);
+    if (leader === host.id) return;
+    if (leader !== undefined) violated(`two leaders in term ${term}: n${leader} and n${host.id}`);
+    this.#leaders.set(term, host.id);
+    this.leaderChanges++;
+    this.#world.note(host.id, `leads term ${term}, last index ${lastIndex}`);
+    // One that wins an old term late need not hold what was committed in newer ones.
+    if (term < this.#highestTerm) return;
+    this.#highestTerm = term;
+    if (lastIndex < this.highestAcked) {
+      violated(
+        `n${host.id} leads term ${term} with last index ${lastIndex}, ` +
+          `but ${this.highestAcked} was acknowledged`,
+      );
+    }
+    if (termAt === undefined) return;
+    for (const [index, committed] of this.#committed) {
+      const held = termAt(index);
+      // What is compacted away was committed here, and checked then.
+      if (held === committed || (held === undefined && index <= lastIndex)) continue;
+      violated(
+        `n${host.id} leads term ${term} without the committed entry ${index} ` +
+          `of term ${committed}: it holds ${held ?? "nothing"}`,
+      );
+    }
+  }
+
+  /** Log matching over committed entries: an index is committed with one term only. */
+  committed(host: Host, index: number, term: number): void {
+    const known = this.#committed.get(index);
+    if (known === undefined) this.#committed.set(index, term);
+    else if (known !== term) {
+      violated(`index ${index} is committed with term ${known}, and on n${host.id} with ${term}`);
     }
   }
 

@@ -61,6 +61,10 @@ export class SimClock implements Clock {
     this.#suspendedUntilUs = this.#world.nowUs + forUs;
   }
 
+  get isSuspended(): boolean {
+    return this.#suspendedUntilUs > this.#world.nowUs;
+  }
+
   /** A machine that boots starts its monotonic clocks anew. */
   reboot(): void {
     this.#wallOffsetMs += this.bootMs();

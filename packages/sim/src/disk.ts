@@ -20,6 +20,7 @@ import {
   ok,
   type Prng,
   type Result,
+  unreachable,
 } from "@blixard/std";
 import { digest } from "./hash.ts";
 import { DISK_BYTES_MAX, SECTOR_BYTES } from "./limits.ts";
@@ -361,6 +362,8 @@ function pathsOf(op: DiskOp): string[] {
     case "sync":
     case "remove":
       return [op.path];
+    default:
+      return unreachable(op);
   }
 }
 

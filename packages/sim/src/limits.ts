@@ -16,7 +16,9 @@ export const MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
 export const IN_FLIGHT_MAX = 4096;
 /** Bytes that one simulated disk may hold. */
 export const DISK_BYTES_MAX = 256 * 1024 * 1024;
-/** A sampled drift of a clock; the protocols that rely on clocks assume a bound at or above it. */
-export const CLOCK_DRIFT_PPM_MAX = 500;
+/** The furthest that a clock drifts from true time; two clocks drift by twice this from each other. */
+export const CLOCK_DRIFT_PPM_MAX = 4900;
+/** Runs that the command line keeps of its failures. */
+export const FAILURES_KEPT_MAX = 20;
 
 assert(TIMELINE_LINES_SHOWN <= TIMELINE_LINES_MAX, "shown lines must have been kept");

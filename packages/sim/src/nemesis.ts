@@ -40,6 +40,8 @@ export interface Victim {
   restart(): void;
   /** The whole machine sleeps, with all that runs on it; absent: suspend is not simulated. */
   suspend?(forUs: number): void;
+  /** Spoils something that was durable while the member is down; tells where. */
+  rot?(random: Prng): string | undefined;
 }
 
 export interface NemesisOptions {
@@ -51,8 +53,6 @@ export interface NemesisOptions {
   readonly untilUs: number;
   /** Clocks stay within 1 +- this. */
   readonly driftPpm: number;
-  /** Paths in which bit rot is allowed; rot hits a minority of the members only. */
-  readonly rots?: (path: string) => boolean;
 }
 
 /** Draws which kinds of fault a run has: each with an even chance. */
@@ -67,6 +67,7 @@ export class Nemesis {
   readonly #victims: readonly Victim[];
   readonly #networks: readonly SimNetwork[];
   readonly #options: NemesisOptions;
+  /** Rot hits a minority only, always the same. */
   readonly #rotten: ReadonlySet<Victim>;
   #isHealed = false;
 
@@ -220,15 +221,16 @@ export class Nemesis {
   }
 
   #hurtDisk(fault: "slowDisk" | "fullDisk" | "syncFails" | "rot", victim: Victim): void {
+    if (fault === "rot") {
+      const [...rotten] = this.#rotten;
+      const chosen = rotten[this.#random.below(Math.max(1, rotten.length))];
+      if (chosen?.rot === undefined) return;
+      // At rest: what a running member keeps in memory would hide it until the next start anyway.
+      if (chosen.host.up) this.#crash("powerCut", chosen);
+      return this.#note(chosen, `rot at ${chosen.rot(this.#random) ?? "nothing"}`);
+    }
     const { disk } = victim;
     if (disk === undefined) return;
-    if (fault === "rot") {
-      const { rots } = this.#options;
-      // At rest: what a running member keeps in memory would hide it until the next start anyway.
-      if (rots === undefined || victim.host.up || !this.#rotten.has(victim)) return;
-      const where = disk.rot(this.#random, rots);
-      return this.#note(victim, `rot at ${where ?? "nothing"}`);
-    }
     const before = disk.behaviour;
     disk.behaviour = {
       ...before,

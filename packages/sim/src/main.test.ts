@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { test } from "node:test";
+
+const MAIN = fileURLToPath(new URL("main.ts", import.meta.url));
+
+function sim(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ["--conditions=source", MAIN, ...args],
+    { encoding: "utf8" },
+  );
+  return { status, stdout, stderr };
+}
+
+test("a range of seeds with --json prints one object", () => {
+  const { status, stdout } = sim("--seeds", "1..3", "--profile", "raft", "--json");
+  assert.equal(status, 0);
+  const result: unknown = JSON.parse(stdout);
+  assert.ok(typeof result === "object" && result !== null);
+  const { ok, ran, skipped, failures } = result as Record<string, unknown>;
+  assert.deepEqual({ ok, ran, skipped, failures }, { ok: true, ran: 3, skipped: 0, failures: [] });
+});
+
+test("a run out of time says how many seeds it skipped", () => {
+  const { status, stdout } = sim(
+    "--seeds",
+    "1..9",
+    "--profile",
+    "raft",
+    "--minutes",
+    "0",
+    "--json",
+  );
+  assert.equal(status, 0);
+  assert.match(stdout, /"skipped":[89]/);
+});
+
+test("bad arguments exit with 2 and say what was expected", () => {
+  for (const args of [[], ["--seeds", "5..1"], ["--seed", "x"], ["--profile", "y"], ["--what"]]) {
+    const { status, stderr } = sim(...args);
+    assert.equal(status, 2, args.join(" "));
+    assert.match(stderr, /usage: npm run sim/);
+  }
+});
