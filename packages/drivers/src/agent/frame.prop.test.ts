@@ -1,5 +1,5 @@
 import { concat, Prng } from "@blixard/std";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { encodeFrame, FrameParser, type Frame } from "./frame.ts";
@@ -7,12 +7,15 @@ import { HEADER_BYTES, PAYLOAD_BYTES_MAX } from "./limits.ts";
 import { decodeAgentMessage, decodeHostMessage } from "./messages.ts";
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
-const frame: fc.Arbitrary<Frame> = fc.record({
-  type: fc.integer({ min: 0, max: 255 }),
-  session: u32,
-  stream: u32,
-  payload: fc.uint8Array({ maxLength: 300 }),
-});
+const frame: fc.Arbitrary<Frame> = fc.record(
+  {
+    type: fc.integer({ min: 0, max: 255 }),
+    session: u32,
+    stream: u32,
+    payload: fc.uint8Array({ maxLength: 300 }),
+  },
+  { noNullPrototype: true },
+);
 /** No "B": cannot begin a magic, so frames behind it are never swallowed. */
 const garbage = fc
   .uint8Array({ maxLength: 80 })

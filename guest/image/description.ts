@@ -1,0 +1,105 @@
+/** image.json: what an image is made of, and by which checksums its files are known. Version 1. */
+
+import { createHash } from "node:crypto";
+import { open, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { DebianPackage } from "./debian.ts";
+import { CMDLINE, IMAGE_NAME, LICENCES } from "./recipe.ts";
+
+export const IMAGE_FORMAT = "blixard-image";
+export const IMAGE_VERSION = 1;
+
+interface PackageDescription {
+  readonly package: string;
+  readonly version: string;
+  readonly source: string;
+  readonly licence: string;
+}
+
+export interface ImageDescription {
+  readonly format: typeof IMAGE_FORMAT;
+  readonly version: typeof IMAGE_VERSION;
+  readonly name: string;
+  readonly arch: "x86_64";
+  readonly hash: string;
+  readonly cmdline: string;
+  /** SHA-256 in hex by file name. */
+  readonly files: Readonly<Record<"vmlinuz" | "initrd.img", string>>;
+  readonly packages: readonly PackageDescription[];
+  readonly agent: { readonly licence: string };
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** Durable before the folder gets its name. */
+async function writeDurably(path: string, data: Uint8Array | string): Promise<void> {
+  const file = await open(path, "w", 0o644);
+  try {
+    await file.writeFile(data);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Writes the three files of an image into `folder`. */
+export async function describeImage(
+  folder: string,
+  inputs: {
+    readonly kernel: DebianPackage;
+    readonly busybox: DebianPackage;
+    readonly hash: string;
+  },
+  files: { readonly kernel: Uint8Array; readonly initrd: Uint8Array },
+): Promise<ImageDescription> {
+  const describe = ({ name, version, source }: DebianPackage, licence: string) => ({
+    package: name,
+    version,
+    source,
+    licence,
+  });
+  const description: ImageDescription = {
+    format: IMAGE_FORMAT,
+    version: IMAGE_VERSION,
+    name: IMAGE_NAME,
+    arch: "x86_64",
+    hash: inputs.hash,
+    cmdline: CMDLINE,
+    files: { vmlinuz: sha256(files.kernel), "initrd.img": sha256(files.initrd) },
+    packages: [
+      describe(inputs.kernel, LICENCES.kernel),
+      describe(inputs.busybox, LICENCES.busybox),
+    ],
+    agent: { licence: LICENCES.agent },
+  };
+  await writeDurably(join(folder, "vmlinuz"), files.kernel);
+  await writeDurably(join(folder, "initrd.img"), files.initrd);
+  await writeDurably(join(folder, "image.json"), `${JSON.stringify(description, null, 2)}\n`);
+  return description;
+}
+
+function hasShape(value: unknown): value is ImageDescription {
+  if (typeof value !== "object" || value === null) return false;
+  if (!("format" in value && value.format === IMAGE_FORMAT)) return false;
+  if (!("version" in value && value.version === IMAGE_VERSION)) return false;
+  if (!("cmdline" in value && typeof value.cmdline === "string")) return false;
+  return "files" in value && typeof value.files === "object" && value.files !== null;
+}
+
+/** The image's description, when all files are there and are what it says; undefined otherwise. */
+export async function verifyImage(folder: string): Promise<ImageDescription | undefined> {
+  try {
+    const description: unknown = JSON.parse(await readFile(join(folder, "image.json"), "utf8"));
+    if (!hasShape(description)) return undefined;
+    for (const name of ["vmlinuz", "initrd.img"] as const) {
+      if (sha256(await readFile(join(folder, name))) !== description.files[name]) return undefined;
+    }
+    return description;
+  } catch (caught) {
+    const absent = caught instanceof Error && "code" in caught && caught.code === "ENOENT";
+    if (absent || caught instanceof SyntaxError) return undefined;
+    throw caught;
+  }
+}
