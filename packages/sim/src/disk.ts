@@ -36,6 +36,12 @@ interface Inode {
   pending: Pending[];
 }
 
+/** Operations on a file that must exist. */
+type FileOp = Extract<
+  DiskOp,
+  { readonly kind: "read" | "size" | "write" | "truncate" | "sync" | "remove" }
+>;
+
 type DirOp =
   | { readonly kind: "create"; readonly path: string; readonly inode: Inode }
   | {
@@ -175,14 +181,12 @@ export class SimDisk implements Disk {
       case "syncDir":
         this.#syncDir(op.dir);
         return DONE;
-      case "read":
-      case "size":
-      case "write":
-      case "truncate":
-      case "sync":
-      case "remove":
-        break;
+      default:
+        return this.#performOn(op);
     }
+  }
+
+  #performOn(op: FileOp): Result<DiskValue, DiskError> {
     const inode = this.#files.get(op.path);
     if (inode === undefined) return this.#fail("NotFound", op.path);
     switch (op.kind) {
@@ -205,6 +209,8 @@ export class SimDisk implements Disk {
         this.#files.delete(op.path);
         this.#dirOps.push({ kind: "remove", path: op.path, inode });
         return DONE;
+      default:
+        return unreachable(op);
     }
   }
 

@@ -133,7 +133,7 @@ function main(args: readonly string[]): number {
     return run(parseRequest(args)) ? 0 : 1;
   } catch (caught) {
     const isParsing =
-      caught instanceof TypeError && "code" in caught && `${caught.code}`.includes("PARSE_ARGS");
+      caught instanceof TypeError && "code" in caught && String(caught.code).includes("ARGS");
     if (!isParsing && !(caught instanceof UsageError)) throw caught;
     console.error(`${caught.message}\n${USAGE}`);
     return 2;
