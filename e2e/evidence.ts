@@ -12,7 +12,7 @@ const TICK = /^tick (\d+) \d+$/;
 export const TICK_COMMAND = [
   "sh",
   "-c",
-  'i=0; while :; do i=$((i+1)); echo "tick $BLIXARD_EPOCH $i"; usleep 20000; done',
+  'i=0; while :; do i=$((i+1)); echo "tick $BLIXARD_EPOCH $i"; sleep 0.02; done',
 ];
 
 export interface Interval {

@@ -141,8 +141,9 @@ export async function readClusterFile(dataDir: string): Promise<ClusterFile | un
   }
   const parsed = ClusterJson.safeParse(raw);
   if (!parsed.success) return corrupt(path, firstIssue(parsed.error));
+  const { magic: _magic, format: _format, ...file } = parsed.data;
   // Safe: the schema checked each id's form, which is all that the brands promise.
-  return parsed.data as unknown as ClusterFile;
+  return file as unknown as ClusterFile;
 }
 
 export async function requireClusterFile(dataDir: string): Promise<ClusterFile> {

@@ -122,7 +122,7 @@ export async function serveExec(session: ExecSession, stream: Duplex): Promise<v
 async function pumpInput(session: ExecSession, stream: Duplex): Promise<void> {
   try {
     for await (const frame of frames(stream)) {
-      if (frame.kind === KIND.stdin) await session.write(frame.payload.slice());
+      if (frame.kind === KIND.stdin) await session.write(frame.new Uint8Array(payload));
       else if (frame.kind === KIND.stdinClose) session.closeStdin();
       else if (frame.kind === KIND.signal) session.signal(numberAt(frame.payload, 0));
       else if (frame.kind === KIND.resize) {
@@ -144,8 +144,8 @@ function parseFailure(payload: Uint8Array): Failure {
 
 async function* remoteEvents(source: AsyncGenerator<Frame>): AsyncGenerator<ExecEvent> {
   for await (const { kind, payload } of source) {
-    if (kind === KIND.stdout) yield { kind: "stdout", data: payload.slice() };
-    else if (kind === KIND.stderr) yield { kind: "stderr", data: payload.slice() };
+    if (kind === KIND.stdout) yield { kind: "stdout", data: new Uint8Array(payload) };
+    else if (kind === KIND.stderr) yield { kind: "stderr", data: new Uint8Array(payload) };
     else if (kind === KIND.error) throw new BlixardError(parseFailure(payload));
     else if (kind === KIND.exit) {
       yield { kind: "exit", code: numberAt(payload, 0) };

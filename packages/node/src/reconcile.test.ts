@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { VmPhase, VmRecord } from "@blixard/control";
+import type { InstanceEnd, InstancePhase, InstanceStatus } from "@blixard/drivers";
+import { as, type Epoch, type LogIndex, type NodeId, type VmId } from "@blixard/std";
+import { decide } from "./reconcile.ts";
+
+const SELF = as<NodeId>("a".repeat(32));
+const OTHER = as<NodeId>("b".repeat(32));
+const VM = as<VmId>("0123456789abcdef");
+
+function record(phase: VmPhase, more: Partial<VmRecord> = {}): VmRecord {
+  return {
+    id: VM,
+    spec: {
+      name: "web",
+      image: "base",
+      vcpus: 1,
+      memoryBytes: 1,
+      diskBytes: 0,
+      labels: {},
+      command: [],
+    },
+    desired: "running",
+    deleting: false,
+    phase,
+    nodeId: SELF,
+    epoch: as<Epoch>(3),
+    restarts: 0,
+    createdRevision: as<LogIndex>(1),
+    modifiedRevision: as<LogIndex>(2),
+    ...more,
+  };
+}
+
+function instance(phase: InstancePhase, epoch = 3, ended?: InstanceEnd): InstanceStatus {
+  return { vmId: VM, epoch: as<Epoch>(epoch), phase, ...(ended === undefined ? {} : { ended }) };
+}
+
+const kinds = (vm: VmRecord | undefined, here: InstanceStatus | undefined): string => {
+  const step = decide(SELF, vm, here);
+  return step.kind === "report" ? `report ${step.phase}` : step.kind;
+};
+
+test("what is not ours is killed, then removed, and never reported", () => {
+  for (const vm of [undefined, record("running", { nodeId: OTHER })]) {
+    assert.equal(kinds(vm, instance("running")), "kill");
+    assert.deepEqual(decide(SELF, vm, instance("stopped")), { kind: "delete", report: false });
+    assert.equal(kinds(vm, undefined), "nothing");
+  }
+});
+
+test("a deleted VM is stopped, removed and reported gone, even when nothing of it is here", () => {
+  const vm = record("running", { deleting: true });
+  assert.equal(kinds(vm, instance("running")), "stop");
+  assert.deepEqual(decide(SELF, vm, instance("stopped")), { kind: "delete", report: true });
+  assert.deepEqual(decide(SELF, vm, undefined), { kind: "delete", report: true });
+});
+
+test("a VM that shall not run is stopped and then reported once", () => {
+  const vm = record("running", { desired: "stopped" });
+  assert.equal(kinds(vm, instance("running")), "stop");
+  assert.equal(kinds(vm, instance("stopped", 3, { kind: "shutdown" })), "report stopped");
+  assert.equal(kinds(record("stopped", { desired: "stopped" }), instance("stopped")), "nothing");
+});
+
+test("nothing starts before an older epoch is dead", () => {
+  assert.equal(kinds(record("scheduled"), undefined), "start");
+  assert.equal(kinds(record("scheduled"), instance("stopped", 2)), "start");
+  assert.equal(kinds(record("scheduled"), instance("running", 2)), "kill");
+  assert.equal(kinds(record("starting"), instance("running", 2)), "kill");
+  assert.equal(kinds(record("running"), instance("starting", 2)), "kill");
+});
+
+test("a claim that never became a start is claimed anew", () => {
+  assert.equal(kinds(record("starting"), undefined), "start");
+  assert.equal(kinds(record("starting"), instance("created", 0)), "start");
+  assert.equal(kinds(record("starting"), instance("stopped", 2, { kind: "killed" })), "start");
+});
+
+test("a start is followed to running, and an end to its report", () => {
+  assert.equal(kinds(record("starting"), instance("starting")), "nothing");
+  assert.equal(kinds(record("starting"), instance("running")), "report running");
+  assert.equal(kinds(record("running"), instance("running")), "nothing");
+  const ends: [InstanceEnd, string][] = [
+    [{ kind: "shutdown" }, "report stopped"],
+    [{ kind: "killed" }, "report crashed"],
+    [{ kind: "leaseExpired" }, "report crashed"],
+    [{ kind: "crashed", reason: "panic" }, "report crashed"],
+  ];
+  for (const [end, expected] of ends) {
+    assert.equal(kinds(record("starting"), instance("stopped", 3, end)), expected);
+    assert.equal(kinds(record("running"), instance("stopped", 3, end)), expected);
+  }
+  assert.equal(kinds(record("running"), undefined), "report crashed");
+});
+
+test("the exit code of the VM's command is reported while it runs on, once", () => {
+  const here: InstanceStatus = { ...instance("running"), commandExit: 7 };
+  assert.deepEqual(decide(SELF, record("running"), here), {
+    kind: "report",
+    phase: "running",
+    commandExit: 7,
+  });
+  assert.equal(kinds(record("running", { commandExit: 7 }), here), "nothing");
+});
