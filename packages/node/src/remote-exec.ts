@@ -122,7 +122,7 @@ export async function serveExec(session: ExecSession, stream: Duplex): Promise<v
 async function pumpInput(session: ExecSession, stream: Duplex): Promise<void> {
   try {
     for await (const frame of frames(stream)) {
-      if (frame.kind === KIND.stdin) await session.write(frame.new Uint8Array(payload));
+      if (frame.kind === KIND.stdin) await session.write(new Uint8Array(frame.payload));
       else if (frame.kind === KIND.stdinClose) session.closeStdin();
       else if (frame.kind === KIND.signal) session.signal(numberAt(frame.payload, 0));
       else if (frame.kind === KIND.resize) {
