@@ -81,7 +81,7 @@ describe("refusals name the reason", () => {
 test("any text either parses or is refused with InvalidArgument", () => {
   const good = formatTicket(TICKET);
   const mangled = fc
-    .tuple(fc.nat(good.length - 1), fc.constantFrom(..."AZaz09-_"))
+    .tuple(fc.nat(good.length - 1), fc.constantFrom("A", "Z", "a", "z", "0", "9", "-", "_"))
     .map(([at, letter]) => good.slice(0, at) + letter + good.slice(at + 1));
   const base64 = fc.uint8Array({ maxLength: 100 }).map((raw) => {
     const sum = Buffer.alloc(4);
