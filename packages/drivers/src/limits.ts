@@ -46,8 +46,8 @@ export const LIMITS = {
   qmpMs: 10_000,
   /** An answer of a supervisor on its socket; after it, the supervisor counts as stuck. */
   supervisorReplyMs: 5_000,
-  connectMs: 2_000,
-  connectRetryMs: 25,
+  /** From the order to kill to the machine's end; then the supervisor is killed with it. */
+  killReplyMs: 2_000,
   /** From SIGKILL to the process being gone. */
   reapMs: 10_000,
   /** Between two looks at whether a process is gone. */

@@ -110,7 +110,7 @@ export class Instance {
 
   async kill(): Promise<void> {
     if (!(await this.#order({ kind: "kill" }))) return;
-    if (await this.#whenStopped(LIMITS.supervisorReplyMs)) return;
+    if (await this.#whenStopped(LIMITS.killReplyMs)) return;
     this.#options.log(`the supervisor in ${this.#folder} does not kill its VM: killing both`);
     await this.#force();
   }

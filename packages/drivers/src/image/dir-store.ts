@@ -100,7 +100,7 @@ export class DirImageStore implements ImageStore {
       "NotFound",
       { kind: "image", name: image },
       `Image "${image}" is not in ${this.#folder}`,
-      "build it with: node guest/image/build.ts",
+      "build it with: node --conditions=source guest/image/main.ts",
     );
   }
 }
@@ -122,7 +122,7 @@ function corrupt(image: string, where: string, reason: string): BlixardError {
       "Corrupt",
       { what: `image ${image}`, where },
       `Image "${image}" is broken: ${where}: ${reason}`,
-      "remove its folder and build it again with: node guest/image/build.ts",
+      "remove its folder and build it again with: node --conditions=source guest/image/main.ts",
     ),
   );
 }

@@ -8,6 +8,9 @@ import type { Machine, MachineEnd, QemuMachineConfig } from "./types.ts";
 
 export const SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
+/** The probe guest runs on the same models: some hosts cannot give their own to a guest. */
+export const CPU = { kvm: "host", tcg: "max" } as const;
+
 /** QEMU's option syntax separates by commas; one inside a value is doubled. */
 function escaped(value: string): string {
   return value.replaceAll(",", ",,");
@@ -15,13 +18,12 @@ function escaped(value: string): string {
 
 export function qemuArguments(config: QemuMachineConfig): string[] {
   const accel = config.accel === "kvm" ? "kvm" : "tcg,thread=multi";
-  const cpu = config.accel === "kvm" ? "host" : "max";
   const { disk } = config;
   return [
     [config.binary, "-no-user-config", "-nodefaults", "-nographic", "-no-reboot"],
     // Paused: the supervisor lets it run only after it has recorded the process and its deadline.
     ["-S"],
-    ["-machine", "q35", "-accel", accel, "-cpu", cpu],
+    ["-machine", "q35", "-accel", accel, "-cpu", CPU[config.accel]],
     ["-smp", String(config.vcpus), "-m", `${Math.ceil(config.memoryBytes / 1048576)}M`],
     config.sandbox ? ["-sandbox", SANDBOX] : [],
     ["-chardev", `socket,id=qmp,fd=${CONTROL_FD}`, "-mon", "chardev=qmp,mode=control"],

@@ -8,7 +8,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LIMITS } from "../limits.ts";
-import { SANDBOX } from "../machine/qemu.ts";
+import { CPU, SANDBOX } from "../machine/qemu.ts";
 import { hostOs } from "../os/index.ts";
 import { PROBE_EXIT_CODE, PROBE_EXIT_DEVICE, probeRom } from "./probe-guest.ts";
 
@@ -83,7 +83,8 @@ async function tryGuest(options: {
 }): Promise<Trial> {
   const argv = [
     [options.binary, "-no-user-config", "-nodefaults", "-nographic", "-no-reboot"],
-    ["-machine", "q35", "-accel", options.accel, "-m", "16M", "-bios", options.rom],
+    ["-machine", "q35", "-accel", options.accel, "-cpu", CPU[options.accel]],
+    ["-m", "16M", "-bios", options.rom],
     options.sandbox ? ["-sandbox", SANDBOX] : [],
     ["-device", PROBE_EXIT_DEVICE],
   ].flat();

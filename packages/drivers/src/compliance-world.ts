@@ -1,0 +1,193 @@
+/** What the compliance suite's cases stand on: a folder, drivers over it, and a thorough end. */
+
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { as, BlixardError, type Epoch, type ErrorCode, type VmId } from "@blixard/std";
+import { hostClock } from "./clock.ts";
+import { createDriver, type DriverName } from "./create.ts";
+import { DirImageStore } from "./image/dir-store.ts";
+import { hostOs, type ProcessIdentity } from "./os/index.ts";
+import { killAndWait } from "./os/process.ts";
+import { nodeArguments } from "./self.ts";
+import { loadState } from "./state.ts";
+import type {
+  ExecSession,
+  InstancePhase,
+  InstanceSpec,
+  InstanceStatus,
+  VmDriver,
+} from "./types.ts";
+
+export interface ComplianceSetup {
+  readonly driver: DriverName;
+  /** For DirImageStore. */
+  readonly images: string;
+  readonly image: string;
+  /** A guest has booted by then. */
+  readonly bootMs: number;
+}
+
+/** Long enough for any case, short enough that a crashed test run leaves nothing for long. */
+const LEASE_MS = 300_000;
+
+export class World {
+  readonly setup: ComplianceSetup;
+  readonly dataDir: string;
+  readonly #drivers: VmDriver[] = [];
+  readonly #children: ChildProcess[] = [];
+  #nextVm = 1;
+
+  private constructor(setup: ComplianceSetup, dataDir: string) {
+    this.setup = setup;
+    this.dataDir = dataDir;
+  }
+
+  static async make(setup: ComplianceSetup): Promise<World> {
+    return new World(setup, await mkdtemp(join(tmpdir(), "blx-compliance-")));
+  }
+
+  driver(): VmDriver {
+    const driver = createDriver(this.setup.driver, {
+      dataDir: this.dataDir,
+      images: new DirImageStore(this.setup.images),
+    });
+    this.#drivers.push(driver);
+    return driver;
+  }
+
+  spec(command: readonly string[] = []): InstanceSpec {
+    const number = this.#nextVm++;
+    return {
+      vmId: as<VmId>(number.toString(16).padStart(16, "0")),
+      name: `vm-${number}`,
+      image: this.setup.image,
+      vcpus: 1,
+      memoryBytes: 256 * 1024 * 1024,
+      diskBytes: 0,
+      command,
+    };
+  }
+
+  folder(vmId: VmId): string {
+    return join(this.dataDir, "instances", vmId);
+  }
+
+  /** Creates and starts, and waits until the agent has said hello. */
+  async run(driver: VmDriver, spec: InstanceSpec, epoch = 1): Promise<InstanceStatus> {
+    await driver.create(spec);
+    await driver.start(spec.vmId, this.lease(epoch));
+    return await this.phase(driver, spec.vmId, "running");
+  }
+
+  lease(epoch: number, leaseMs = LEASE_MS): { epoch: Epoch; deadlineMonotonicMs: number } {
+    return { epoch: as<Epoch>(epoch), deadlineMonotonicMs: hostClock.monotonicMs() + leaseMs };
+  }
+
+  async phase(driver: VmDriver, vmId: VmId, phase: InstancePhase): Promise<InstanceStatus> {
+    return await until(`${vmId} ${phase}`, this.setup.bootMs, async () => {
+      const status = await driver.inspect(vmId);
+      assert.ok(status !== undefined, `instance ${vmId} exists`);
+      if (phase === "running" && status.phase === "stopped") {
+        assert.fail(`ended before it ran: ${JSON.stringify(status)}`);
+      }
+      return status.phase === phase ? status : undefined;
+    });
+  }
+
+  /** A process that starts the VM as a daemon would; resolves when the VM runs. */
+  async daemon(spec: InstanceSpec): Promise<ChildProcess> {
+    const { driver, images, bootMs } = this.setup;
+    const deadline = String(hostClock.monotonicMs() + LEASE_MS);
+    const main = nodeArguments(import.meta.url, "./compliance-daemon");
+    const args = [...main, driver, this.dataDir, images, JSON.stringify(spec), deadline];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+    this.#children.push(child);
+    let said = "";
+    child.stdout.on("data", (chunk: Buffer) => (said += chunk.toString("utf8")));
+    await until("the daemon's VM running", bootMs, () =>
+      Promise.resolve(said.includes("running\n") || undefined),
+    );
+    return child;
+  }
+
+  /** Ends everything by pid and removes the folder; fails when something outlived that. */
+  async close(): Promise<void> {
+    for (const child of this.#children) child.kill("SIGKILL");
+    for (const driver of this.#drivers) await driver.close();
+    const left: ProcessIdentity[] = [];
+    for (let number = 1; number < this.#nextVm; number++) {
+      const vmId = as<VmId>(number.toString(16).padStart(16, "0"));
+      const state = await loadState(this.folder(vmId));
+      for (const identity of [state?.supervisor, state?.backend]) {
+        if (identity !== undefined) left.push(identity);
+      }
+    }
+    for (const identity of left) await killAndWait(identity);
+    await rm(this.dataDir, { recursive: true, force: true });
+  }
+}
+
+/** Polls until `check` gives a value; fails at the deadline, naming what was waited for. */
+export async function until<T>(
+  what: string,
+  timeoutMs: number,
+  check: () => Promise<T | undefined>,
+): Promise<T> {
+  const deadline = hostClock.monotonicMs() + timeoutMs;
+  for (;;) {
+    const value = await check();
+    if (value !== undefined) return value;
+    if (hostClock.monotonicMs() > deadline) {
+      assert.fail(`waited ${timeoutMs} ms in vain for: ${what}`);
+    }
+    await sleep(10);
+  }
+}
+
+export async function goneOf(pid: number): Promise<void> {
+  await until(`the end of process ${pid}`, 10_000, () =>
+    Promise.resolve(hostOs.identify(pid) === undefined || undefined),
+  );
+}
+
+export function refusedWith(code: ErrorCode): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof BlixardError, `a BlixardError, not ${String(error)}`);
+    assert.equal(error.code, code);
+    return true;
+  };
+}
+
+export interface Output {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly code: number | undefined;
+}
+
+/** Reads a session to its end. */
+export async function collect(session: ExecSession): Promise<Output> {
+  const out = { stdout: "", stderr: "", code: undefined as number | undefined };
+  for await (const event of session.events) {
+    if (event.kind === "exit") out.code = event.code;
+    else out[event.kind] += Buffer.from(event.data).toString("utf8");
+  }
+  return out;
+}
+
+/** stdout of a shell command in the guest; fails when it fails. */
+export async function shell(driver: VmDriver, vmId: VmId, script: string): Promise<string> {
+  const session = await driver.exec(vmId, { argv: ["sh", "-c", script], env: {} });
+  const { stdout, stderr, code } = await collect(session);
+  assert.equal(code, 0, `${script}: ${stderr}`);
+  return stdout;
+}
+
+export async function all<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const out: T[] = [];
+  for await (const item of source) out.push(item);
+  return out;
+}
