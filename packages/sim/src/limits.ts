@@ -18,6 +18,8 @@ export const IN_FLIGHT_MAX = 4096;
 export const DISK_BYTES_MAX = 256 * 1024 * 1024;
 /** The furthest that a clock drifts from true time; two clocks drift by twice this from each other. */
 export const CLOCK_DRIFT_PPM_MAX = 4900;
+/** Where safety must not depend on clocks at all, some run at half and others at double speed. */
+export const WILD_DRIFT_PPM = 500_000;
 /** Runs that the command line keeps of its failures. */
 export const FAILURES_KEPT_MAX = 20;
 

@@ -4,7 +4,7 @@ import type { StateMachine } from "@blixard/raft-node";
 import { as, type PeerId, present, type Prng } from "@blixard/std";
 import { RaftChecker } from "./checker.ts";
 import { encodeProposal, Ledger } from "./ledger.ts";
-import { CLOCK_DRIFT_PPM_MAX } from "./limits.ts";
+import { WILD_DRIFT_PPM } from "./limits.ts";
 import { drawFaults, type Fault, FAULTS, Nemesis } from "./nemesis.ts";
 import { SimNetwork } from "./network.ts";
 import { NodeMember } from "./node-member.ts";
@@ -266,7 +266,7 @@ export function nodeScenario(
     gapUs: random.between(100_000, 1_500_000),
     longestUs: random.between(50_000, 2_500_000),
     untilUs,
-    driftPpm: CLOCK_DRIFT_PPM_MAX,
+    driftPpm: WILD_DRIFT_PPM,
   });
   world.note(undefined, `${voters} voters; faults: ${faults.join(" ")}`);
   for (const member of run.members) member.restart();

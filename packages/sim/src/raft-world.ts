@@ -3,7 +3,7 @@
 import { bootstrap, emptyConf, type Input, joiner } from "@blixard/raft";
 import { as, type PeerId, present, type Prng } from "@blixard/std";
 import { RaftChecker } from "./checker.ts";
-import { CLOCK_DRIFT_PPM_MAX } from "./limits.ts";
+import { WILD_DRIFT_PPM } from "./limits.ts";
 import { encodeProposal } from "./ledger.ts";
 import { drawFaults, type Fault, Nemesis } from "./nemesis.ts";
 import { SimNetwork } from "./network.ts";
@@ -67,10 +67,12 @@ class RaftRun {
     return best;
   }
 
+  /** Whoever believes to lead, also one that was deposed and does not know; sometimes anybody. */
   #someone(): RaftMember {
     const up = this.members.filter(({ host }) => host.up);
-    const any = up[this.#random.below(Math.max(1, up.length))];
-    const chosen = this.#random.chance(0.7) ? (this.leader() ?? any) : any;
+    const leaders = up.filter(({ raft }) => raft.role === "leader");
+    const among = leaders.length > 0 && this.#random.chance(0.8) ? leaders : up;
+    const chosen = among[this.#random.below(Math.max(1, among.length))];
     return chosen ?? present(this.members[0], "a member");
   }
 
@@ -210,7 +212,7 @@ export function raftScenario(
     gapUs: random.between(30_000, 500_000),
     longestUs: random.between(20_000, 800_000),
     untilUs,
-    driftPpm: CLOCK_DRIFT_PPM_MAX,
+    driftPpm: WILD_DRIFT_PPM,
   });
   world.note(undefined, `${voters} voters; faults: ${faults.join(" ")}`);
   for (const member of run.members) member.restart();
