@@ -8,7 +8,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
 import { after, before, test } from "node:test";
-import { agentCases, type AgentUnderTest } from "../../packages/drivers/src/agent/client-cases.ts";
+import {
+  agentCases,
+  type AgentUnderTest,
+} from "../../packages/drivers/src/agent/testing/client-cases.ts";
 import { encodeFrame, FrameParser } from "../../packages/drivers/src/agent/frame.ts";
 import { encodePayload, FRAME } from "../../packages/drivers/src/agent/messages.ts";
 import { compileAgent } from "../image/compile.ts";

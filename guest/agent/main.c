@@ -23,7 +23,9 @@ static void block_signals(void) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGCHLD);
-  if (!agent.init) sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGUSR1);
+  sigaddset(&set, SIGUSR2);
   sigprocmask(SIG_BLOCK, &set, NULL);
   signal(SIGPIPE, SIG_IGN);
   signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -51,7 +53,9 @@ static void child_ended(pid_t pid, int status) {
 static void take_signals(void) {
   struct signalfd_siginfo info;
   while (read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-    if (info.ssi_signo == SIGTERM) init_shutdown(false);
+    if (info.ssi_signo == SIGCHLD) continue;
+    /* What busybox' reboot, halt and poweroff send to pid 1. */
+    init_shutdown(agent.init && info.ssi_signo == SIGTERM);
   }
   /* As pid 1 this also buries orphans that nobody else will. */
   for (;;) {

@@ -3,7 +3,7 @@
  * busybox and the modules that the agent's port needs. Nothing is installed and no root is needed.
  */
 
-import { fail } from "@blixard/std";
+import { assert, fail } from "@blixard/std";
 import { createHash } from "node:crypto";
 import { chmod, mkdir, readdir, readFile, rename, rm, symlink } from "node:fs/promises";
 import { homedir } from "node:os";
@@ -14,7 +14,7 @@ import { writeCpio } from "./cpio.ts";
 import {
   downloadPackage,
   requireAmd64,
-  resolvePackage,
+  resolvePackages,
   unpackPackage,
   type DebianPackage,
 } from "./debian.ts";
@@ -74,18 +74,18 @@ async function hashOwnInputs(): Promise<string> {
 }
 
 async function findInputs(): Promise<Inputs> {
-  await requireAmd64();
-  const [meta, busybox, own] = await Promise.all([
-    resolvePackage(recipe.KERNEL_METAPACKAGE),
-    resolvePackage(recipe.BUSYBOX_PACKAGE),
+  const [[meta, busybox], own] = await Promise.all([
+    resolvePackages([recipe.KERNEL_METAPACKAGE, recipe.BUSYBOX_PACKAGE]),
     hashOwnInputs(),
+    requireAmd64(),
   ]);
+  assert(meta !== undefined && busybox !== undefined, "a package for each name");
   const name = /\b(linux-image-[0-9][^\s,(]*)/.exec(meta.depends)?.[1];
-  if (name === undefined) {
+  const [kernel] = name === undefined ? [] : await resolvePackages([name]);
+  if (kernel === undefined) {
     const reason = `${meta.name} ${meta.version} depends on no kernel`;
     fail("Unavailable", { reason }, `Cannot build the image: ${reason}`, "apt update");
   }
-  const kernel = await resolvePackage(name);
   const hash = createHash("sha256").update(own).update(kernel.sha256).update(busybox.sha256);
   return { kernel, busybox, hash: hash.digest("hex").slice(0, 32) };
 }

@@ -12,7 +12,7 @@ import {
   request,
   until,
   type AgentUnderTest,
-} from "./client-cases.ts";
+} from "./testing/client-cases.ts";
 import { AgentClient } from "./client.ts";
 import { FakeAgent } from "./fake-agent.ts";
 import { encodeFrame, FrameParser } from "./frame.ts";

@@ -4,11 +4,11 @@ import { BlixardError, Prng, type ErrorCode } from "@blixard/std";
 import assert from "node:assert/strict";
 import type { Duplex } from "node:stream";
 import { test } from "node:test";
-import type { ExecRequest, ExecSession } from "../types.ts";
-import { AgentClient, type AgentClientOptions } from "./client.ts";
-import { encodeFrame } from "./frame.ts";
-import { STREAMS_MAX } from "./limits.ts";
-import { FRAME } from "./messages.ts";
+import type { ExecRequest, ExecSession } from "../../types.ts";
+import { AgentClient, type AgentClientOptions } from "../client.ts";
+import { encodeFrame } from "../frame.ts";
+import { STREAMS_MAX } from "../limits.ts";
+import { FRAME } from "../messages.ts";
 
 export interface AgentUnderTest {
   /** The host's end of the byte stream. */
