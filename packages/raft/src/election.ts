@@ -16,9 +16,7 @@ import { send } from "./outbox.ts";
 import { hasMajority, voteResult } from "./quorum.ts";
 import { dropReads } from "./read.ts";
 import { isVoter, lastIndex, resetElectionTimeout, type RaftState } from "./state.ts";
-import type { Message, Role, StepError } from "./types.ts";
-
-type MessageOf<K extends Message["kind"]> = Extract<Message, { kind: K }>;
+import type { MessageOf, Role, StepError } from "./types.ts";
 
 function enterRole(state: RaftState, role: Role): void {
   if (state.role === "leader") dropReads(state);

@@ -5,9 +5,7 @@ import { noteTruncated } from "./durability.ts";
 import { findByTerm, logAppend, logLast, logTruncate, termAt } from "./log.ts";
 import { send, sendAccepted, sendAppendReply } from "./outbox.ts";
 import { commitTo, inferCommit, lastIndex, type RaftState } from "./state.ts";
-import type { Entry, Message, StepError } from "./types.ts";
-
-type MessageOf<K extends Message["kind"]> = Extract<Message, { kind: K }>;
+import type { Entry, MessageOf, StepError } from "./types.ts";
 
 function invalid(reason: string): StepError {
   return { code: "InvalidMessage", reason };

@@ -15,9 +15,7 @@ import {
 } from "./progress.ts";
 import { answerReads } from "./read.ts";
 import { lastIndex, type RaftState } from "./state.ts";
-import type { Message, StepError } from "./types.ts";
-
-type MessageOf<K extends Message["kind"]> = Extract<Message, { kind: K }>;
+import type { MessageOf, StepError } from "./types.ts";
 
 export function onAppendReply(
   state: RaftState,

@@ -132,6 +132,15 @@ export type Message =
       readonly term: Term;
     };
 
+/** The member of the union that has the kind `K`. */
+export type MessageOf<K extends Message["kind"], M = Message> = M extends {
+  readonly kind: infer Kinds;
+}
+  ? [Extract<Kinds, K>] extends [never]
+    ? never
+    : M
+  : never;
+
 export type Role = "follower" | "preCandidate" | "candidate" | "leader";
 
 export interface RaftConfig {

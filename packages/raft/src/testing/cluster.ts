@@ -73,7 +73,6 @@ export class Cluster {
   }
 
   sent(message: Message): void {
-    (globalThis as any).obs?.(message);
     this.checker.sent(message);
     if (this.blocked(message)) this.lost(message);
     else this.network.push({ to: message.to, bytes: encodeMessage(message).slice() });

@@ -163,6 +163,8 @@ export class Member {
   #lie(): void {
     const last = this.persists.at(-1);
     if (last === undefined || last.seq <= this.durableSeq) return;
+    // A snapshot is honest, or the state machine under test would go wrong before the protocol does.
+    if (this.persists.some((persist) => persist.snapshot !== undefined)) return;
     this.durableSeq = last.seq;
     advance(this.state, { kind: "persisted", seq: last.seq });
   }
@@ -220,6 +222,8 @@ export class Member {
   compact(): void {
     const index = this.appliedIndex;
     if (index <= this.disk.snapshot.index || this.state.snapshot.index >= index) return;
+    // Only a lying disk has applied what it has not written.
+    if (index > this.disk.snapshot.index + this.disk.entries.length) return;
     const term = present(termAt(this.state.log, index), "term of the snapshot");
     const meta = { index: toLogIndex(index), term, conf: this.conf };
     this.disk.entries.splice(0, index - this.disk.snapshot.index);
