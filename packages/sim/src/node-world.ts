@@ -34,6 +34,7 @@ class NodeRun {
   /** Proposals that were surely never to be in the log. */
   readonly #dropped = new Set<number>();
   readonly #acked: number[] = [];
+  readonly #indexOf = new Map<number, number>();
   #nextId = 1;
   #isQuiet = false;
 
@@ -76,10 +77,15 @@ class NodeRun {
         term: as(term),
         data,
       });
-      if (options.mutant === "applyTwice" && this.#random.chance(0.01)) ledger.append(0);
       this.checker.state(member.host, index, ledger.hash());
       const id = ledger.ids.at(-1) ?? 0;
+      const before = this.#indexOf.get(id);
+      if (before !== undefined && before !== index) {
+        violated(`proposal ${id} is in the log twice, at ${before} and ${index}`);
+      }
+      this.#indexOf.set(id, index);
       if (this.#dropped.has(id)) violated(`proposal ${id} was reported dropped, yet applied`);
+      if (options.mutant === "applyTwice" && this.#random.chance(0.01)) ledger.append(0);
     });
     this.#ledgers.set(ledger, ledger);
     return ledger;
