@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Table } from "./table.ts";
 
 const contents = (shards: readonly ReadonlyMap<string, number>[]): [string, number][] =>
-  shards.flatMap((shard) => [...shard]).sort();
+  shards.flatMap((shard) => [...shard]).sort(([a], [b]) => (a < b ? -1 : 1));
 
 test("a frozen copy stays as it was while the table goes on", () => {
   const table = new Table<string, number>();
