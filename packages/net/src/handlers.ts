@@ -1,5 +1,6 @@
 /** What this node does with what arrives: shared by every transport implementation. */
 
+import type { Duplex } from "node:stream";
 import {
   assert,
   AssertionError,
@@ -46,8 +47,18 @@ export class Handlers {
     this.#messages.get(channel)?.(from, message);
   }
 
-  streamHandler(method: string): StreamHandler | undefined {
-    return this.#streams.get(method);
+  hasStream(method: string): boolean {
+    return this.#streams.has(method);
+  }
+
+  /** A handler that throws ends the stream with an error; a broken invariant stops the process. */
+  startStream(from: PeerInfo, call: Pick<Call, "body" | "method" | "trace">, stream: Duplex): void {
+    try {
+      this.#streams.get(call.method)?.(from, call.body, stream, call.trace);
+    } catch (caught) {
+      if (caught instanceof AssertionError) crash(caught);
+      stream.destroy(toBlixardError(caught, `serving stream ${call.method}`));
+    }
   }
 
   /** Rejects with BlixardError only; a broken invariant in a handler stops the process. */

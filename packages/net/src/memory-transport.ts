@@ -3,7 +3,7 @@
  * sides, same errors through the same encoding, same bounds; no sockets, no keys to prove.
  */
 
-import { type Duplex, duplexPair } from "node:stream";
+import type { Duplex } from "node:stream";
 import {
   assert,
   type BlixardError,
@@ -27,6 +27,7 @@ import {
   unavailable,
 } from "./handlers.ts";
 import { netLimits, type NetLimits } from "./limits.ts";
+import { MemoryStream } from "./memory-stream.ts";
 import { isMethod } from "./messages.ts";
 import type { Channel, PeerInfo, RequestHandler, StreamHandler, Transport } from "./types.ts";
 
@@ -54,8 +55,7 @@ interface Waiting {
 }
 interface OpenStream {
   readonly peer: PublicKeyHex;
-  readonly near: Duplex;
-  readonly far: Duplex;
+  readonly stream: Duplex;
 }
 interface Backlog {
   frames: number;
@@ -151,12 +151,12 @@ class MemoryTransport implements Transport {
     const { info, remote, self } = this.#reach(to);
     // One turn, as any network takes.
     await new Promise((resolve) => setImmediate(resolve));
-    const handler = remote.#handlers.streamHandler(method);
-    if (handler === undefined) throw noSuchMethod("stream", method);
-    const [near, far] = duplexPair();
-    this.#adopt(info.publicKey, near, far, method);
-    remote.#adopt(this.#publicKey, far, near, method);
-    handler(self, header.slice(), far, options.trace);
+    if (!remote.#handlers.hasStream(method)) throw noSuchMethod("stream", method);
+    const [near, far] = MemoryStream.pair(`stream ${method}`);
+    this.#adopt(info.publicKey, near);
+    remote.#adopt(this.#publicKey, far);
+    const call = { body: header.slice(), method, trace: options.trace };
+    remote.#handlers.startStream(self, call, far);
     return near;
   }
 
@@ -294,16 +294,10 @@ class MemoryTransport implements Transport {
     return count;
   }
 
-  #adopt(peer: PublicKeyHex, near: Duplex, far: Duplex, method: string): void {
-    const open = { peer, near, far };
+  #adopt(peer: PublicKeyHex, stream: Duplex): void {
+    const open = { peer, stream };
     this.#streams.add(open);
-    // As over TLS: a peer that goes away does not take down a process that ignores errors.
-    near.on("error", () => undefined);
-    near.once("close", () => {
-      this.#streams.delete(open);
-      const graceful = near.readableEnded && near.writableFinished;
-      if (!graceful) far.destroy(outcomeUnknown(`stream ${method}`, "the connection was closed"));
-    });
+    stream.once("close", () => this.#streams.delete(open));
   }
 
   /** Ends everything between this node and `peer`, as losing the connections in both directions does. */
@@ -318,8 +312,8 @@ class MemoryTransport implements Transport {
     for (const waiting of this.#waiting) {
       if (waiting.to?.publicKey === peer) waiting.reject(outcomeUnknown("request", reason));
     }
-    for (const { near, peer: owner } of this.#streams) {
-      if (owner === peer) near.destroy(outcomeUnknown("stream", reason));
+    for (const { peer: owner, stream } of this.#streams) {
+      if (owner === peer) stream.destroy(outcomeUnknown("stream", reason));
     }
   }
 }

@@ -57,6 +57,9 @@ export async function openStream(
     throw tooLarge(`header of stream ${method}`, limits.maxStreamHeaderBytes, header.length);
   }
   const { address, publicKey, nodeId } = peer.info;
+  if (peer.streams.isFull) {
+    throw unavailable(`${limits.maxStreamsPerPeer} streams with node ${nodeId} are open`);
+  }
   const startMs = env.clock.monotonicMs();
   const socket = await dial(env, {
     address,
@@ -119,14 +122,13 @@ export function acceptStream(
         stream.destroy(unavailable(`malformed open: ${call.error}`));
         return;
       }
-      const { body, method, trace } = call.value;
-      const handler = handlers.streamHandler(method);
+      const { method } = call.value;
       if (full) refuse(unavailable(`${limits.maxStreamsPerPeer} streams of this peer are open`));
-      else if (handler === undefined) refuse(noSuchMethod("stream", method));
+      else if (!handlers.hasStream(method)) refuse(noSuchMethod("stream", method));
       else {
         stream.open(`stream ${method}`);
         stream.sendControl(encodeFrame(FRAME.streamAccept, new Uint8Array(0)));
-        handler(peer.info, body, stream, trace);
+        handlers.startStream(peer.info, call.value, stream);
       }
     },
   );

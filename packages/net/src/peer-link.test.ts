@@ -114,7 +114,9 @@ test("a member is kept connected with nothing to send, and one refused is told w
 });
 
 /** A TCP relay that can stop passing bytes without closing anything, as a pulled cable does. */
-async function relay(targetPort: number): Promise<{ address: string; freeze: () => void }> {
+async function relay(
+  targetPort: number,
+): Promise<{ address: string; freeze: () => void; stall: () => void; cut: () => void }> {
   const sockets: Socket[] = [];
   let frozen = false;
   const server = createServer((near) => {
@@ -147,6 +149,13 @@ async function relay(targetPort: number): Promise<{ address: string; freeze: () 
     freeze: () => {
       frozen = true;
     },
+    // Takes nothing more from anybody, so that the sender's buffers fill.
+    stall: () => {
+      for (const socket of sockets) socket.pause();
+    },
+    cut: () => {
+      for (const socket of sockets.splice(0)) socket.destroy();
+    },
   };
 }
 
@@ -172,6 +181,29 @@ test("a connection that falls silent is dropped on both sides; an idle one is no
   await lost;
   const dropped = (): boolean => two.log.some((line) => line.includes("nothing was heard"));
   await eventually(dropped, "the other side drops it too");
+});
+
+test("half a datagram left behind by a lost connection never opens the next one", async () => {
+  const [a, b] = [await createIdentity(), await createIdentity()];
+  const one = await start(a, ONE);
+  const two = await start(b, TWO);
+  const wire = await relay(portOf(two));
+  two.transport.setPeers([one.info]);
+  const heard: number[] = [];
+  two.transport.onMessage("raft", (_from, message) => heard.push(message.length));
+  one.transport.setPeers([{ ...two.info, address: wire.address }]);
+  const raft = one.transport.channel("raft");
+  await eventually(() => raft.send(TWO, bytes("up")) && heard.length > 0, "connected");
+  wire.stall();
+  // More than the sockets' buffers hold: most of it still waits in the queue at the cut.
+  for (let i = 0; i < 3; i++) assert.equal(raft.send(TWO, pattern(8 * 1024 * 1024)), true);
+  await eventually(() => !raft.send(TWO, pattern(4 * 1024 * 1024)), "the queue is full");
+  wire.cut();
+  await eventually(() => raft.send(TWO, pattern(100_000)) && heard.includes(100_000), "again");
+  assert.deepEqual(
+    two.log.filter((line) => line.includes("BadFragment")),
+    [],
+  );
 });
 
 test("a port in use is named, with a hint", async () => {

@@ -67,23 +67,12 @@ async function fortress(limits: Partial<NetLimits> = {}): Promise<Fortress> {
   return { transport, port, info, member, handled, log };
 }
 
+const CALL = { id: 1, timeoutMs: 1000, method: "any", trace: undefined, body: bytes("x") };
 const HELLO = Buffer.concat([
   encodeFrame(FRAME.raft, bytes("vote")),
-  encodeCall(FRAME.request, {
-    id: 1,
-    timeoutMs: 1000,
-    method: "any",
-    trace: undefined,
-    body: bytes("x"),
-  }),
+  encodeCall(FRAME.request, CALL),
 ]);
-const OPEN = encodeCall(FRAME.streamOpen, {
-  id: 0,
-  timeoutMs: 1000,
-  method: "any",
-  trace: undefined,
-  body: bytes("x"),
-});
+const OPEN = encodeCall(FRAME.streamOpen, { ...CALL, id: 0 });
 const JOIN = encodeFrame(FRAME.joinRequest, bytes("let me in"));
 
 function credentials(identity: Identity): ConnectionOptions {
@@ -280,6 +269,60 @@ describe("a member that breaks the protocol loses its connection", () => {
       assert.deepEqual(handled, []);
     });
   }
+});
+
+describe("work for others is bounded", () => {
+  test("more requests at once than allowed are answered with Unavailable", async () => {
+    const { member, port, transport } = await fortress({ maxHandlers: 2, maxInFlightRequests: 2 });
+    transport.onRequest("stuck", () => new Promise(() => undefined));
+    const ask = (id: number): Uint8Array =>
+      encodeCall(FRAME.request, { ...CALL, id, method: "stuck" });
+    const options = { ...credentials(member), ALPNProtocols: [ALPN_PEER] };
+    const asked = Buffer.concat([ask(1), ask(2), ask(3)]);
+    const { received, socket } = attack(port, options, asked);
+    const text = (): string => Buffer.concat(received).toString("latin1");
+    await eventually(() => text().includes("Unavailable"), "the third is turned away");
+    assert.equal(text().split("Unavailable").length, 3, "once as code, once in the message");
+    socket.destroy();
+  });
+
+  test("streams beyond the bound are refused on both sides", async () => {
+    const { handled, member, port, transport } = await fortress({ maxStreamsPerPeer: 1 });
+    const options = { ...credentials(member), ALPNProtocols: [ALPN_STREAM] };
+    const first = attack(port, options, OPEN);
+    await eventually(() => handled.length === 1, "the first is served");
+    const second = attack(port, options, OPEN);
+    await second.closed;
+    assert.match(Buffer.concat(second.received).toString("latin1"), /1 streams of this peer/);
+    const third = transport.openStream(TWO, "any", bytes(""), { timeoutMs: 1000 });
+    await assert.rejects(third, failsWith("Unavailable", /1 streams with node/));
+    assert.deepEqual(handled, ["stream"]);
+    first.socket.destroy();
+  });
+
+  test("a second request at the join door closes it", async () => {
+    const { handled, port } = await fortress();
+    const stranger = credentials(await createIdentity());
+    const options = { ...stranger, ALPNProtocols: [ALPN_JOIN] };
+    const { closed, received } = attack(port, options, Buffer.concat([JOIN, JOIN]));
+    await closed;
+    assert.deepEqual(handled, ["join"]);
+    assert.equal(Buffer.concat(received).length, 0);
+  });
+
+  test("a join that its handler never finishes is given up", async () => {
+    const identity = await createIdentity();
+    const listen = { host: "127.0.0.1", port: 0 };
+    const limits = { joinHandlerTimeoutMs: 50 };
+    const transport = createTlsTransport({ identity, listen, limits });
+    closing.push(() => transport.close());
+    const address = await transport.listen();
+    transport.onJoin(() => new Promise(() => undefined));
+    const { transport: joiner } = await fortress();
+    const server = { address, publicKey: identity.publicKey };
+    const joined = joiner.join(server, bytes("x"), { timeoutMs: 10_000 });
+    await assert.rejects(joined, failsWith("TimedOut", /within 50 ms/));
+  });
 });
 
 describe("silence is bounded", () => {

@@ -76,6 +76,7 @@ export function transportCompliance(name: string, createWorld: () => TransportWo
   void describe(`${name}: requests`, () => requests(setup()));
   void describe(`${name}: bounds of requests`, () => requestBounds(setup()));
   void describe(`${name}: streams`, () => streams(setup()));
+  void describe(`${name}: failures of streams`, () => streamFailures(setup()));
   void describe(`${name}: membership`, () => membership(setup()));
   void describe(`${name}: joining`, () => joining(setup()));
 }
@@ -364,6 +365,25 @@ function streams({ pair }: Setup): void {
     far.destroy();
     assert.ok(failsWith("OutcomeUnknown")(await failed));
     assert.equal(ended, false);
+  });
+}
+
+function streamFailures({ pair }: Setup): void {
+  it("a handler that throws ends the stream with an error", async () => {
+    const [one, two] = await pair();
+    two.transport.onStream("throws", () => {
+      throw new RangeError("odd");
+    });
+    const near = await one.transport.openStream(TWO, "throws", bytes(""), IN_TIME);
+    near.resume();
+    if (!near.destroyed) await new Promise((resolve) => near.once("close", resolve));
+    assert.ok(failsWith("OutcomeUnknown")(near.errored));
+  });
+
+  it("a header that is too long never leaves", async () => {
+    const [one] = await pair({ maxStreamHeaderBytes: 100 });
+    const opened = one.transport.openStream(TWO, "any", new Uint8Array(101), IN_TIME);
+    await assert.rejects(opened, failsWith("TooLarge"));
   });
 }
 
