@@ -91,7 +91,7 @@ function aboutNode(prng: Prng, world: World): Command {
   }
 }
 
-function next(prng: Prng, world: World): Uint8Array {
+function next(prng: Prng, world: World, planned: readonly Command[]): Uint8Array {
   const roll = prng.below(100);
   if (roll < 3) return garbage(prng);
   if (roll < 25) return encodeCommand(aboutNode(prng, world), META);
@@ -102,8 +102,7 @@ function next(prng: Prng, world: World): Uint8Array {
     const desired = prng.chance(0.8) ? "running" : "stopped";
     return encodeCommand({ kind: "createVm", vmId: vmId(n), spec, desired }, META);
   }
-  const { placements } = plan(world.state);
-  if (roll < 55 && placements.length > 0) return encodeCommand(pick(prng, ...placements), META);
+  if (roll < 55 && planned.length > 0) return encodeCommand(pick(prng, ...planned), META);
   return encodeCommand(aboutVm(prng, world), META);
 }
 
@@ -236,11 +235,14 @@ function runSeed(seed: number, tally: Map<string, number>): void {
   const mirror: Mirror = { vms: new Map(), nodes: new Map() };
   const atMostOnce = new AtMostOnce();
   let replica = copyOf(world.state);
+  let planned: readonly Command[] = [];
   for (let step = 0; step < COMMANDS; step++) {
     if (prng.chance(0.02)) world.term = as<Term>(world.term + 1);
     // A replica that joins late starts from a snapshot and must not differ from then on.
     if (prng.chance(0.01)) replica = copyOf(world.state);
-    const bytes = next(prng, world);
+    // A plan is often old by the time it is carried out.
+    if (prng.chance(0.5)) planned = plan(world.state).placements;
+    const bytes = next(prng, world, planned);
     const before = owned(world.state).hashSum;
     const result = world.raw(bytes);
     const decoded = decodeCommand(bytes);
