@@ -31,10 +31,10 @@ export class MemoryStream extends Duplex {
 
   override _read(): void {
     const other = this.#other;
-    const resume = other?.#waiting;
-    if (other === undefined || resume === undefined) return;
+    if (other === undefined) return;
+    const resume = other.#waiting;
     other.#waiting = undefined;
-    resume();
+    resume?.();
   }
 
   override _write(chunk: Uint8Array, _encoding: BufferEncoding, done: Done): void {

@@ -20,8 +20,13 @@ export interface Transport {
   /** The membership: connections of keys that are not in it are refused, present ones ended. */
   setPeers(peers: readonly PeerInfo[]): void;
   channel(channel: Channel): Network;
+  /** One listener for each channel; it owns `message`. A sender may reuse its buffer after `send`. */
   onMessage(channel: Channel, listener: (from: PeerId, message: Uint8Array) => void): void;
-  /** One request, one answer; `method` is an ASCII name. Rejects with BlixardError. */
+  /**
+   * One request, one answer; `method` is an ASCII name. Rejects with BlixardError: Unavailable means that
+   * nothing was sent; OutcomeUnknown (connection lost) and TimedOut that it may have been done; else what
+   * the handler failed with.
+   */
   request(
     to: PeerId,
     method: string,
@@ -29,7 +34,10 @@ export interface Transport {
     options: { timeoutMs: number; trace?: TraceContext },
   ): Promise<Uint8Array>;
   onRequest(method: string, handler: RequestHandler): void;
-  /** A byte stream of its own (own TLS connection): exec, consoles, images. */
+  /**
+   * A byte stream of its own (own TLS connection): exec, consoles, images. Half-close works; a peer that
+   * breaks off is an `error` event, never an `end`. Rejects with Unavailable while nothing was started.
+   */
   openStream(
     to: PeerId,
     method: string,
