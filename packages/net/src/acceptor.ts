@@ -1,6 +1,6 @@
 /**
- * The listening side: bounds and times unfinished handshakes, then hands on only sockets that proved an
- * Ed25519 key and chose a protocol. What the key may do is decided by the owner.
+ * The listening side: bounds and times unfinished handshakes, then hands on only sockets that
+ * proved an Ed25519 key and chose a protocol. What the key may do is decided by the owner.
  */
 
 import type { AddressInfo, Socket } from "node:net";
@@ -33,7 +33,9 @@ export class Acceptor {
     });
   }
 
-  /** The bound host:port. Fails with PortInUse, or InvalidArgument for an address that is not here. */
+  /**
+   * The bound host:port. Fails with PortInUse, or InvalidArgument for an address that is not here.
+   */
   async listen(): Promise<string> {
     const { host, port } = this.#listen;
     await new Promise<void>((resolve, reject) => {

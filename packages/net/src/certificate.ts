@@ -1,7 +1,7 @@
 /**
- * The self-signed X.509 v3 certificate that carries a node's key through TLS. It depends on the key alone
- * (Ed25519 signatures are deterministic), so it is made again at each start and never stored. Its validity
- * says nothing: peers pin the key.
+ * The self-signed X.509 v3 certificate that carries a node's key through TLS. It depends on the key
+ * alone (Ed25519 signatures are deterministic), so it is made again at each start and never stored.
+ * Its validity says nothing: peers pin the key.
  */
 
 import { createPublicKey, type KeyObject, webcrypto } from "node:crypto";

@@ -1,6 +1,6 @@
 /**
- * A framed connection over an authenticated socket: batched writes from a SendQueue, parsed frames out,
- * pings when idle, an end when silent. Every fault ends it once, with one reason.
+ * A framed connection over an authenticated socket: batched writes from a SendQueue, parsed frames
+ * out, pings when idle, an end when silent. Every fault ends it once, with one reason.
  */
 
 import type { TLSSocket } from "node:tls";
@@ -71,7 +71,9 @@ export class FramedConnection {
     return this.#closed;
   }
 
-  /** What is in the queue goes out at the end of this turn, gathered into as few writes as possible. */
+  /**
+   * What is in the queue goes out at the end of this turn, gathered into as few writes as possible.
+   */
   wake(): void {
     if (this.#flushScheduled || this.#blocked || this.#closed) return;
     this.#flushScheduled = true;

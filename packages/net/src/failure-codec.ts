@@ -1,8 +1,13 @@
-/** Failures on the wire: JSON {code, data, message, hint}; what cannot be understood becomes Internal. */
+/**
+ * Failures on the wire: JSON {code, data, message, hint}; what cannot be understood becomes
+ * Internal.
+ */
 
 import { BlixardError, failure, isFailure, utf8, utf8Text } from "@blixard/std";
 
-/** At most `maxBytes`: a failure whose data is too long is sent as Internal with its message cut. */
+/**
+ * At most `maxBytes`: a failure whose data is too long is sent as Internal with its message cut.
+ */
 export function encodeFailure(error: BlixardError, maxBytes: number): Uint8Array {
   const bytes = utf8(JSON.stringify(error.failure));
   if (bytes.length <= maxBytes) return bytes;

@@ -1,6 +1,7 @@
 /**
- * Incremental, allocation-bounded frame parser. Bytes come in any chunking; whole frames go out. The first
- * fault ends it: a connection that has once been out of step is closed, never resynchronised.
+ * Incremental, allocation-bounded frame parser. Bytes come in any chunking; whole frames go out.
+ * The first fault ends it: a connection that has once been out of step is closed, never
+ * resynchronised.
  */
 
 import { err, ok, type Result } from "@blixard/std";

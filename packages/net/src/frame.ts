@@ -1,6 +1,6 @@
 /**
- * The frame that everything between nodes travels in, under TLS (which already authenticates each byte,
- * so a frame carries no checksum):
+ * The frame that everything between nodes travels in, under TLS (which already authenticates each
+ * byte, so a frame carries no checksum):
  *
  *   offset 0  magic   "BLXF"
  *          4  version u8  = 1
@@ -31,7 +31,10 @@ export const FRAME = {
 } as const;
 export type FrameKind = (typeof FRAME)[keyof typeof FRAME];
 
-/** On raft and lease frames: the payload is u32 total length, u32 offset, then a piece of the datagram. */
+/**
+ * On raft and lease frames: the payload is u32 total length, u32 offset, then a piece of the
+ * datagram.
+ */
 export const FLAG_FRAGMENT = 1;
 export const FRAGMENT_HEADER_BYTES = 8;
 

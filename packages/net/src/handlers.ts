@@ -16,7 +16,9 @@ import type { Channel, PeerInfo, RequestHandler, StreamHandler } from "./types.t
 export type MessageListener = (from: PeerId, message: Uint8Array) => void;
 export type JoinHandler = (from: PublicKeyHex, body: Uint8Array) => Promise<Uint8Array>;
 
-/** Each name is registered once: a second registration would silently take work away from the first. */
+/**
+ * Each name is registered once: a second registration would silently take work away from the first.
+ */
 export class Handlers {
   readonly #messages = new Map<Channel, MessageListener>();
   readonly #requests = new Map<string, RequestHandler>();

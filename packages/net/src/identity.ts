@@ -1,6 +1,7 @@
 /**
- * A node's identity: one Ed25519 key, made on first start and kept in `node.key` (PKCS #8 PEM, mode 0600).
- * Node id, certificate and every peer's trust follow from it; losing the file means becoming a new node.
+ * A node's identity: one Ed25519 key, made on first start and kept in `node.key` (PKCS #8 PEM, mode
+ * 0600). Node id, certificate and every peer's trust follow from it; losing the file means becoming
+ * a new node.
  */
 
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
@@ -21,8 +22,9 @@ const KEY_FILE = "node.key";
 const MAX_KEY_FILE_BYTES = 4096;
 
 /**
- * Reads `node.key` in `dir`, or makes it (and `dir`) when there is none. Fails with InvalidArgument when
- * others can read the file and with Corrupt when it holds no Ed25519 key; never replaces an existing file.
+ * Reads `node.key` in `dir`, or makes it (and `dir`) when there is none. Fails with InvalidArgument
+ * when others can read the file and with Corrupt when it holds no Ed25519 key; never replaces an
+ * existing file.
  */
 export async function loadOrCreateIdentity(dir: string): Promise<Identity> {
   const path = join(dir, KEY_FILE);

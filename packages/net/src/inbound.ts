@@ -1,4 +1,7 @@
-/** The connection that a member dialled: its datagrams and requests come in here, its answers go out. */
+/**
+ * The connection that a member dialled: its datagrams and requests come in here, its answers go
+ * out.
+ */
 
 import type { TLSSocket } from "node:tls";
 import { toBlixardError } from "@blixard/std";

@@ -1,4 +1,6 @@
-/** The door for nodes that are no members yet: any key, one bounded request, one answer, a deadline. */
+/**
+ * The door for nodes that are no members yet: any key, one bounded request, one answer, a deadline.
+ */
 
 import type { TLSSocket } from "node:tls";
 import { type BlixardError, type PublicKeyHex, toBlixardError } from "@blixard/std";
@@ -8,7 +10,10 @@ import { FrameParser } from "./frame-parser.ts";
 import { type Handlers, outcomeUnknown, timedOut, tooLarge, unavailable } from "./handlers.ts";
 import { ALPN_JOIN, dial, type NetEnv } from "./tls.ts";
 
-/** Rejects with Unavailable before anything was sent, then with OutcomeUnknown, TimedOut or the answer. */
+/**
+ * Rejects with Unavailable before anything was sent, then with OutcomeUnknown, TimedOut or the
+ * answer.
+ */
 export async function joinThrough(
   server: { address: string; publicKey: PublicKeyHex },
   body: Uint8Array,

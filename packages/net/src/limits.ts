@@ -8,9 +8,13 @@ const MIB = 1024 * KIB;
 export interface NetLimits {
   /** Largest datagram; longer ones are refused by `send`. */
   readonly maxDatagramBytes: number;
-  /** Datagrams up to this size may overtake longer ones of their channel (votes, acks, heartbeats). */
+  /**
+   * Datagrams up to this size may overtake longer ones of their channel (votes, acks, heartbeats).
+   */
   readonly smallDatagramBytes: number;
-  /** Longer datagrams are cut into fragments of this size, so that nothing waits behind a whole one. */
+  /**
+   * Longer datagrams are cut into fragments of this size, so that nothing waits behind a whole one.
+   */
   readonly fragmentBytes: number;
   readonly maxRequestBytes: number;
   readonly maxResponseBytes: number;

@@ -1,6 +1,6 @@
 /**
- * Two ends of a byte stream inside one process, with the manners of PeerStream: half-close, back-pressure,
- * and an error, never an end, where the other side breaks off.
+ * Two ends of a byte stream inside one process, with the manners of PeerStream: half-close,
+ * back-pressure, and an error, never an end, where the other side breaks off.
  */
 
 import { Duplex } from "node:stream";

@@ -1,6 +1,6 @@
 /**
- * The same Transport inside one process, for tests of what stands on it: same membership rules on both
- * sides, same errors through the same encoding, same bounds; no sockets, no keys to prove.
+ * The same Transport inside one process, for tests of what stands on it: same membership rules on
+ * both sides, same errors through the same encoding, same bounds; no sockets, no keys to prove.
  */
 
 import type { Duplex } from "node:stream";
@@ -300,7 +300,10 @@ class MemoryTransport implements Transport {
     stream.once("close", () => this.#streams.delete(open));
   }
 
-  /** Ends everything between this node and `peer`, as losing the connections in both directions does. */
+  /**
+   * Ends everything between this node and `peer`, as losing the connections in both directions
+   * does.
+   */
   #cut(peer: PublicKeyHex, reason: string): void {
     this.#lose(peer, reason);
     for (const remote of this.#listening.values()) {

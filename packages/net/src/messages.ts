@@ -1,8 +1,8 @@
 /**
  * Payloads of the frames that open something:
  *
- *   request, streamOpen   id u32 | timeoutMs u32 | method: u8 length, ASCII | traceparent: u8 length (0: none),
- *                         ASCII | body: the rest
+ *   request, streamOpen   id u32 | timeoutMs u32 | method: u8 length, ASCII |
+ *                         traceparent: u8 length (0: none), ASCII | body: the rest
  *   response, failure     id u32 | body: the rest (failure: JSON)
  */
 
@@ -49,7 +49,9 @@ export function encodeCall(kind: FrameKind, call: Call): Uint8Array {
   return frame;
 }
 
-/** The body is a view of `payload`. An invalid traceparent is dropped, as the specification asks. */
+/**
+ * The body is a view of `payload`. An invalid traceparent is dropped, as the specification asks.
+ */
 export function decodeCall(payload: Uint8Array): Result<Call, string> {
   const reader = new ByteReader(payload);
   try {

@@ -1,4 +1,7 @@
-/** Both ends of opening a stream: dial and wait for the accept; receive the open and find its handler. */
+/**
+ * Both ends of opening a stream: dial and wait for the accept; receive the open and find its
+ * handler.
+ */
 
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
@@ -43,7 +46,9 @@ interface OpenOptions {
   readonly trace?: TraceContext;
 }
 
-/** Resolves when the peer accepted. Rejects with Unavailable, TooLarge, or what the peer answered. */
+/**
+ * Resolves when the peer accepted. Rejects with Unavailable, TooLarge, or what the peer answered.
+ */
 export async function openStream(
   peer: { info: PeerInfo; streams: StreamSet; signal: AbortSignal },
   call: { method: string; header: Uint8Array; options: OpenOptions },

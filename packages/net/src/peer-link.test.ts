@@ -237,7 +237,8 @@ test("after close nothing keeps the process alive", async () => {
     two.transport.onRequest("echo", async (from, body) => body);
     two.transport.onStream("open", () => {});
     await one.transport.request(2, "echo", new Uint8Array(3), { timeoutMs: 9000 });
-    const stream = await one.transport.openStream(2, "open", new Uint8Array(0), { timeoutMs: 9000 });
+    const none = new Uint8Array(0);
+    const stream = await one.transport.openStream(2, "open", none, { timeoutMs: 9000 });
     stream.write("x");
     const asked = one.transport.request(3, "echo", new Uint8Array(3), { timeoutMs: 90_000 });
     await Promise.all([one.transport.close(), two.transport.close()]);

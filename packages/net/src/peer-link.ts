@@ -1,12 +1,14 @@
 /**
- * This node's own connection to one member: everything it sends there, and the answers to its requests.
+ * This node's own connection to one member: everything it sends there, and the answers to its
+ * requests.
  *
  *   waiting --timer--> dialing --TLS, key pinned--> greeting --first frame--> up
  *      ^                  |                             |                      |
  *      +------------------+------ back-off, jitter -----+----------------------+
  *
- * The server's first frame means that it found this node's key in its membership: under TLS 1.3 a client
- * is connected before the server has judged it, so nothing is sent earlier and back-off is not reset.
+ * The server's first frame means that it found this node's key in its membership: under TLS 1.3 a
+ * client is connected before the server has judged it, so nothing is sent earlier and back-off is
+ * not reset.
  */
 
 import { assert, type BlixardError, type TraceContext } from "@blixard/std";

@@ -1,8 +1,9 @@
 /**
- * One byte stream on its own TLS connection. The opener sends streamOpen and waits for streamAccept or a
- * failure; then both sides send streamData frames and, once, streamEnd. Bytes are framed although the
- * connection carries nothing else, because a TCP end without it must be told from a peer that was killed.
- * Back-pressure is TCP's: what the reader does not take is not read from the socket.
+ * One byte stream on its own TLS connection. The opener sends streamOpen and waits for streamAccept
+ * or a failure; then both sides send streamData frames and, once, streamEnd. Bytes are framed
+ * although the connection carries nothing else, because a TCP end without it must be told from a
+ * peer that was killed. Back-pressure is TCP's: what the reader does not take is not read from the
+ * socket.
  */
 
 import { Duplex } from "node:stream";
@@ -199,7 +200,9 @@ export class PeerStream extends Duplex {
     done(error);
   }
 
-  /** Keeps reading until the peer closes too: closing with unread bytes would reset the connection. */
+  /**
+   * Keeps reading until the peer closes too: closing with unread bytes would reset the connection.
+   */
   #linger(): void {
     const socket = this.#socket;
     socket.resume();

@@ -1,4 +1,7 @@
-/** Puts fragmented datagrams together again: one in progress per channel, bounded, strictly in order. */
+/**
+ * Puts fragmented datagrams together again: one in progress per channel, bounded, strictly in
+ * order.
+ */
 
 import { err, ok, type Result } from "@blixard/std";
 import { FRAGMENT_HEADER_BYTES } from "./frame.ts";

@@ -1,6 +1,7 @@
 /**
- * The three functions of the Reflect metadata proposal that @peculiar/x509's dependency container calls
- * while its modules load. Importing this file provides them unless something else already has.
+ * The three functions of the Reflect metadata proposal that @peculiar/x509's dependency container
+ * calls while its modules load. Importing this file provides them unless something else already
+ * has.
  */
 
 interface ReflectMetadata {

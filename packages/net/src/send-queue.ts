@@ -1,7 +1,7 @@
 /**
- * What waits for one peer's socket. Four lanes in order of urgency: leases, small raft datagrams, requests
- * and answers, long raft datagrams (in fragments). Every batch takes from each lane, so that none starves
- * and a lease waits for at most the batch being written.
+ * What waits for one peer's socket. Four lanes in order of urgency: leases, small raft datagrams,
+ * requests and answers, long raft datagrams (in fragments). Every batch takes from each lane, so
+ * that none starves and a lease waits for at most the batch being written.
  */
 
 import type { Channel } from "./types.ts";
@@ -24,7 +24,9 @@ class Budget {
   }
 }
 
-/** First in, first out with amortised constant cost: the taken prefix is cut off when it is half. */
+/**
+ * First in, first out with amortised constant cost: the taken prefix is cut off when it is half.
+ */
 class Lane {
   readonly budget: Budget;
   #frames: Uint8Array[] = [];

@@ -27,7 +27,9 @@ export function failsWith(code: ErrorCode, text?: RegExp): (error: unknown) => b
   };
 }
 
-/** Until the other side's end. Not `for await`, which destroys the stream and so its open half too. */
+/**
+ * Until the other side's end. Not `for await`, which destroys the stream and so its open half too.
+ */
 export function readAll(stream: Readable): Promise<Buffer> {
   const parts: Uint8Array[] = [];
   return new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 /**
- * Join tickets: what a new node needs to find the cluster, pin its servers' keys and prove that it was
- * invited. Text form: "blx1" and base64url (RFC 4648, section 5, no padding) of
+ * Join tickets: what a new node needs to find the cluster, pin its servers' keys and prove that it
+ * was invited. Text form: "blx1" and base64url (RFC 4648, section 5, no padding) of
  *
  *   version u8 = 1 | cluster id: u8 length, UTF-8 | server count u8 |
  *   per server: address u8 length, ASCII; public key 32 bytes |
@@ -86,7 +86,10 @@ export function formatTicket(ticket: Ticket): string {
   return PREFIX + Buffer.from(writer.finish()).toString("base64url");
 }
 
-/** Reads a ticket; surrounding white space is allowed. Fails with InvalidArgument and the exact reason. */
+/**
+ * Reads a ticket; surrounding white space is allowed. Fails with InvalidArgument and the exact
+ * reason.
+ */
 export function parseTicket(text: string): Ticket {
   const trimmed = text.trim();
   if (!trimmed.startsWith(PREFIX)) refuse(`it does not begin with "${PREFIX}"`);

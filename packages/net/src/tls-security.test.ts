@@ -1,4 +1,7 @@
-/** Who is let in, attacked with plain TLS clients and servers that do what the transport never would. */
+/**
+ * Who is let in, attacked with plain TLS clients and servers that do what the transport never
+ * would.
+ */
 
 import assert from "node:assert/strict";
 import { createPrivateKey, webcrypto } from "node:crypto";

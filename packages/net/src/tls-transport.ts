@@ -1,9 +1,10 @@
 /**
- * The transport over TLS 1.3 and TCP. Peers are known by their Ed25519 keys; the membership given by
- * `setPeers` is checked on every connection, both ways, before one application byte is handled, and a key
- * that leaves it loses all of its connections at once.
+ * The transport over TLS 1.3 and TCP. Peers are known by their Ed25519 keys; the membership given
+ * by `setPeers` is checked on every connection, both ways, before one application byte is handled,
+ * and a key that leaves it loses all of its connections at once.
  *
- *   blixard-peer/1    each side dials one for what it sends: datagrams and requests (peer-link, inbound)
+ *   blixard-peer/1    each side dials one for what it sends, datagrams and requests (peer-link,
+ *                     inbound)
  *   blixard-stream/1  one per stream (peer-stream, open-stream)
  *   blixard-join/1    for nodes that are no members yet (join)
  *
@@ -242,7 +243,8 @@ class TlsTransport implements Transport {
       acceptStream(socket, member, { env, handlers });
       return;
     }
-    // A peer dials one connection; when a second comes, the first one is dead without knowing it yet.
+    // A peer dials one connection; when a second comes, the first one is dead without knowing it
+    // yet.
     const previous = member.inbound;
     const inbound = new PeerInbound(
       { socket, peer: member },
@@ -260,7 +262,8 @@ class TlsTransport implements Transport {
 
   #tick(): void {
     const nowMs = this.#env.clock.monotonicMs();
-    // A gap this long means that this process stood still; what peers sent still waits in the kernel.
+    // A gap this long means that this process stood still; what peers sent still waits in the
+    // kernel.
     const stalled = nowMs - this.#lastTickMs > this.#env.limits.silenceTimeoutMs / 2;
     this.#lastTickMs = nowMs;
     for (const member of this.#byKey.values()) {

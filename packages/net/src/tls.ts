@@ -1,8 +1,8 @@
 /**
- * TLS as this room uses it: version 1.3 only, both sides show a certificate, nobody's signature chain or
- * validity counts, the raw Ed25519 key does. A resumed session would carry no proof of the client's key, so
- * servers make their tickets unresumable (no stateless tickets, no session store), clients never offer one,
- * and a session that is resumed nevertheless counts as having no key.
+ * TLS as this room uses it: version 1.3 only, both sides show a certificate, nobody's signature
+ * chain or validity counts, the raw Ed25519 key does. A resumed session would carry no proof of the
+ * client's key, so servers make their tickets unresumable (no stateless tickets, no session store),
+ * clients never offer one, and a session that is resumed nevertheless counts as having no key.
  */
 
 import { constants } from "node:crypto";
@@ -76,7 +76,9 @@ export function serverOptions(identity: Identity, limits: NetLimits): TlsOptions
   };
 }
 
-/** The Ed25519 key that the other side proved in this very handshake; undefined when there is none. */
+/**
+ * The Ed25519 key that the other side proved in this very handshake; undefined when there is none.
+ */
 export function peerKeyOf(socket: TLSSocket): PublicKeyHex | undefined {
   if (socket.getProtocol() !== "TLSv1.3" || socket.isSessionReused()) return undefined;
   const certificate = socket.getPeerX509Certificate();
@@ -92,7 +94,10 @@ export interface DialTarget {
   readonly signal?: AbortSignal;
 }
 
-/** A connection whose server proved `publicKey`; no application byte was read. Rejects with Unavailable. */
+/**
+ * A connection whose server proved `publicKey`; no application byte was read. Rejects with
+ * Unavailable.
+ */
 export function dial(env: NetEnv, target: DialTarget): Promise<TLSSocket> {
   const address = parseAddress(target.address);
   if (!address.ok) return Promise.reject(unavailable(`address ${address.error}`));
@@ -104,7 +109,8 @@ export function dial(env: NetEnv, target: DialTarget): Promise<TLSSocket> {
     host,
     port,
     secureContext: env.clientContext,
-    // Safe: dial() itself requires exactly the expected key below, before anything is read or written.
+    // Safe: dial() itself requires exactly the expected key below, before anything is read or
+    // written.
     rejectUnauthorized: false,
     minVersion: "TLSv1.3",
     ALPNProtocols: [target.alpn],

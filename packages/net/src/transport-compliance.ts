@@ -1,6 +1,6 @@
 /**
- * What every Transport must do, as one suite that each implementation runs (node:test). It is not part of
- * the room's exports: it imports the test runner.
+ * What every Transport must do, as one suite that each implementation runs (node:test). It is not
+ * part of the room's exports: it imports the test runner.
  */
 
 import assert from "node:assert/strict";

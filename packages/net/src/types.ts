@@ -1,4 +1,6 @@
-/** What the transport offers. A peer is always known by its public key; addresses are only hints. */
+/**
+ * What the transport offers. A peer is always known by its public key; addresses are only hints.
+ */
 
 import type { Duplex } from "node:stream";
 import type { Network, NodeId, PeerId, PublicKeyHex, TraceContext } from "@blixard/std";
@@ -20,12 +22,14 @@ export interface Transport {
   /** The membership: connections of keys that are not in it are refused, present ones ended. */
   setPeers(peers: readonly PeerInfo[]): void;
   channel(channel: Channel): Network;
-  /** One listener for each channel; it owns `message`. A sender may reuse its buffer after `send`. */
+  /**
+   * One listener for each channel; it owns `message`. A sender may reuse its buffer after `send`.
+   */
   onMessage(channel: Channel, listener: (from: PeerId, message: Uint8Array) => void): void;
   /**
-   * One request, one answer; `method` is an ASCII name. Rejects with BlixardError: Unavailable means that
-   * nothing was sent; OutcomeUnknown (connection lost) and TimedOut that it may have been done; else what
-   * the handler failed with.
+   * One request, one answer; `method` is an ASCII name. Rejects with BlixardError: Unavailable
+   * means that nothing was sent; OutcomeUnknown (connection lost) and TimedOut that it may have
+   * been done; else what the handler failed with.
    */
   request(
     to: PeerId,
@@ -35,8 +39,9 @@ export interface Transport {
   ): Promise<Uint8Array>;
   onRequest(method: string, handler: RequestHandler): void;
   /**
-   * A byte stream of its own (own TLS connection): exec, consoles, images. Half-close works; a peer that
-   * breaks off is an `error` event, never an `end`. Rejects with Unavailable while nothing was started.
+   * A byte stream of its own (own TLS connection): exec, consoles, images. Half-close works; a peer
+   * that breaks off is an `error` event, never an `end`. Rejects with Unavailable while nothing was
+   * started.
    */
   openStream(
     to: PeerId,
@@ -46,8 +51,8 @@ export interface Transport {
   ): Promise<Duplex>;
   onStream(method: string, handler: StreamHandler): void;
   /**
-   * The door for nodes that are not members yet: the caller pins the server's key from its ticket, the
-   * server accepts any key here and its handler decides by the ticket's secret in `body`.
+   * The door for nodes that are not members yet: the caller pins the server's key from its ticket,
+   * the server accepts any key here and its handler decides by the ticket's secret in `body`.
    */
   join(
     server: { address: string; publicKey: PublicKeyHex },

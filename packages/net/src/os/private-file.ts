@@ -1,4 +1,6 @@
-/** Small secret files: readable by their owner only, written so that a crash leaves all or nothing. */
+/**
+ * Small secret files: readable by their owner only, written so that a crash leaves all or nothing.
+ */
 
 import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
@@ -12,8 +14,8 @@ function isErrno(caught: unknown, code: string): boolean {
 }
 
 /**
- * The file's text; undefined when there is none. Fails with InvalidArgument when it is no regular file or
- * anyone but the owner has access, and with Corrupt when it is longer than `maxBytes`.
+ * The file's text; undefined when there is none. Fails with InvalidArgument when it is no regular
+ * file or anyone but the owner has access, and with Corrupt when it is longer than `maxBytes`.
  */
 export async function readPrivateFile(path: string, maxBytes: number): Promise<string | undefined> {
   let file: FileHandle;
@@ -42,7 +44,9 @@ export async function readPrivateFile(path: string, maxBytes: number): Promise<s
   }
 }
 
-/** Temporary file, fsync, rename, fsync of the folder; the folder is made with mode 0700 if absent. */
+/**
+ * Temporary file, fsync, rename, fsync of the folder; the folder is made with mode 0700 if absent.
+ */
 export async function writePrivateFile(path: string, text: string): Promise<void> {
   const dir = dirname(path);
   const temporary = `${path}.tmp`;
