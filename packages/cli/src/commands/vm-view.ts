@@ -1,0 +1,59 @@
+/** How VMs are shown as tables, in one place. */
+
+import type { Client } from "@blixard/api";
+import type { VmRecord } from "@blixard/control";
+import type { Column } from "../output.ts";
+import { formatSize } from "../units.ts";
+
+/** Ids to names; empty when the nodes cannot be listed, as then ids are shown. */
+export async function nodeNames(client: Client): Promise<ReadonlyMap<string, string>> {
+  const { items } = await client.listNodes({ consistency: "stale" });
+  return new Map(items.map((node) => [node.id, node.name]));
+}
+
+function nodeOf(vm: VmRecord, names: ReadonlyMap<string, string>): string {
+  if (vm.nodeId === undefined) return "";
+  return names.get(vm.nodeId) ?? vm.nodeId.slice(0, 12);
+}
+
+function phaseOf(vm: VmRecord): string {
+  return vm.deleting ? `${vm.phase}, deleting` : vm.phase;
+}
+
+export function vmColumns(names: ReadonlyMap<string, string>): readonly Column<VmRecord>[] {
+  return [
+    { title: "NAME", value: (vm) => vm.spec.name },
+    { title: "ID", value: (vm) => vm.id },
+    { title: "PHASE", value: phaseOf },
+    { title: "NODE", value: (vm) => nodeOf(vm, names) },
+    { title: "IMAGE", value: (vm) => vm.spec.image },
+    { title: "VCPUS", value: (vm) => String(vm.spec.vcpus) },
+    { title: "MEMORY", value: (vm) => formatSize(vm.spec.memoryBytes) },
+  ];
+}
+
+export function vmFields(names: ReadonlyMap<string, string>): readonly Column<VmRecord>[] {
+  return [
+    ...vmColumns(names),
+    {
+      title: "DISK",
+      value: (vm) => (vm.spec.diskBytes === 0 ? "" : formatSize(vm.spec.diskBytes)),
+    },
+    {
+      title: "LABELS",
+      value: (vm) =>
+        Object.entries(vm.spec.labels)
+          .map(([key, value]) => `${key}=${value}`)
+          .join(" "),
+    },
+    { title: "COMMAND", value: (vm) => vm.spec.command.join(" ") },
+    { title: "DESIRED", value: (vm) => vm.desired },
+    { title: "EPOCH", value: (vm) => String(vm.epoch) },
+    { title: "RESTARTS", value: (vm) => String(vm.restarts) },
+    { title: "REASON", value: (vm) => vm.reason ?? "" },
+    {
+      title: "COMMAND EXIT",
+      value: (vm) => (vm.commandExit === undefined ? "" : String(vm.commandExit)),
+    },
+  ];
+}
