@@ -8,8 +8,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
 import { after, before, test } from "node:test";
+import { AgentClient } from "../../packages/drivers/src/agent/client.ts";
 import {
   agentCases,
+  collect,
+  request,
   type AgentUnderTest,
 } from "../../packages/drivers/src/agent/testing/client-cases.ts";
 import { encodeFrame, FrameParser } from "../../packages/drivers/src/agent/frame.ts";
@@ -94,6 +97,46 @@ function hostileBytes(random: Prng): Uint8Array {
   }
   return concat(parts);
 }
+
+/** Requests of every kind with wrong, cut and flipped payloads; none that could end the agent. */
+function hostileRequests(random: Prng, session: number): Uint8Array {
+  const exec = encodePayload({
+    kind: "exec",
+    windowBytes: random.u32(),
+    cwd: "/",
+    traceparent: "",
+    argv: ["true"],
+    env: {},
+  });
+  const parts = Array.from({ length: 200 }, () => {
+    const type = random.between(0, 24);
+    const noise = Uint8Array.from({ length: random.below(40) }, () => random.below(256));
+    const cut = exec.slice(0, random.below(exec.length + 1));
+    if (cut.length > 0 && random.chance(0.5)) cut[random.below(13)] = random.below(256);
+    const isExec = type === FRAME.exec || type === FRAME.start;
+    const payload = isExec ? cut : type === FRAME.shutdown ? noise.slice(2) : noise;
+    if (type === FRAME.shutdown && payload.length === 1) return new Uint8Array(0);
+    return encodeFrame({ type, session, stream: random.below(80), payload });
+  });
+  return concat(parts);
+}
+
+test("C agent: hostile requests are refused, and the agent goes on", async () => {
+  const agent = await startReal();
+  try {
+    const hello = encodePayload({ kind: "hello", minVersion: 1, maxVersion: 1 });
+    for (let seed = 1; seed <= 60; seed++) {
+      const session = 1000 + seed;
+      agent.stream.write(encodeFrame({ type: FRAME.hello, session, stream: 0, payload: hello }));
+      agent.stream.write(hostileRequests(new Prng(seed), session));
+    }
+    const client = new AgentClient({ stream: agent.stream, random: new Prng(1) });
+    await client.hello(30_000);
+    assert.equal((await collect(await client.exec(request(["echo", "x"])))).stdout, "x\n");
+  } finally {
+    await agent.stop();
+  }
+});
 
 test("the C parser sees what the host's parser sees, in 300 hostile streams", () => {
   for (let seed = 1; seed <= 300; seed++) {

@@ -11,6 +11,8 @@
 #define PAYLOAD_BYTES_MAX 65536u
 #define RESCANS_MAX 8u
 
+/* Largest integer that the host can represent exactly. */
+#define INTEGER_MAX ((UINT64_C(1) << 53) - 1)
 #define STREAMS_MAX 64u
 #define WINDOW_BYTES_MAX 1048576u
 #define INPUT_WINDOW_BYTES 65536u

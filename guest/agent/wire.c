@@ -24,6 +24,10 @@ uint64_t read_uint(struct reader *reader, unsigned size) {
   uint64_t value = 0;
   if (at == NULL) return 0;
   for (unsigned i = 0; i < size; i++) value |= (uint64_t)at[i] << (8 * i);
+  if (value > INTEGER_MAX) {
+    reader->bad = true;
+    return 0;
+  }
   return value;
 }
 

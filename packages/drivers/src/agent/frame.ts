@@ -61,7 +61,8 @@ export class FrameParser {
 
   /** All frames that `chunk` completes, in order; payloads are copies. */
   push(chunk: Uint8Array): Frame[] {
-    let bytes = chunk;
+    // A plain view: `slice` of a Buffer would not copy.
+    let bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     if (this.#held.length > 0) {
       bytes = new Uint8Array(this.#held.length + chunk.length);
       bytes.set(this.#held);
