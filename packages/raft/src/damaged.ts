@@ -33,7 +33,7 @@
  */
 
 import { assert, type PeerId } from "@blixard/std";
-import { appendOwn } from "./leader-log.ts";
+import { appendOwn, maybeCommit } from "./leader-log.ts";
 import { forgetMatch, type Progress } from "./progress.ts";
 import { lastIndex, type RaftState } from "./state.ts";
 
@@ -45,7 +45,11 @@ export function isDamaged(state: RaftState): boolean {
 export function noteRepair(state: RaftState, progress: Progress, nonce: number): void {
   if (progress.repair === nonce) return;
   progress.repair = nonce;
-  if (nonce === 0) return;
+  if (nonce === 0) {
+    // What it holds counts from now on.
+    maybeCommit(state);
+    return;
+  }
   appendOwn(state, "noop", new Uint8Array(0));
   progress.repairTarget = lastIndex(state);
   forgetMatch(progress);

@@ -78,6 +78,8 @@ export function onHeartbeatReply(
     progress.nudge = true;
     state.sendDue = true;
   }
+  // Again, in case it was lost or the target still had a configuration to apply.
+  if (state.transferee === progress.peer) tryTransfer(state);
   if (message.readRound > progress.ackedRound) {
     progress.ackedRound = message.readRound;
     answerReads(state);

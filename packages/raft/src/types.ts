@@ -132,7 +132,7 @@ export type Message =
       readonly term: Term;
     };
 
-/** The member of the union that has the kind `K`. */
+/** The members of the union whose kind is, or may be, `K`. */
 export type MessageOf<K extends Message["kind"], M = Message> = M extends {
   readonly kind: infer Kinds;
 }

@@ -89,11 +89,11 @@ export class Cluster {
   read(_member: Member, answer: ReadState): void {
     const read = present(this.reads.get(answer.context), "the read");
     assert(read.answer === undefined, "a read is answered once");
-    read.answer = answer;
     assert(
       answer.index === undefined || answer.index >= read.minIndex,
       `stale read: ${answer.index} below ${read.minIndex}, committed before it began`,
     );
+    read.answer = answer;
   }
 
   member(id: number): Member {
