@@ -275,8 +275,7 @@ export class ControlNode {
     for (const effect of grantorTick(this.#grantor, this.#nowMs(), nodes)) {
       if (effect.kind !== "expire") continue;
       const { nodeId, leaseEpoch, term } = effect;
-      const leaderTerm = as<Term>(term);
-      const command = { kind: "expireLease", nodeId, leaseEpoch, leaderTerm } as const;
+      const command = { kind: "expireLease", nodeId, leaseEpoch, term } as const;
       this.#propose(`expire ${nodeId}`, command, (result) => {
         const { world, member } = this.#deps;
         if (result.ok) world.note(member.host.id, `declared lost: ${nodeId.slice(-2)}`);

@@ -39,6 +39,8 @@ const SETTLE_US = 90_000_000;
 const STEP_US = 250_000;
 const CLIENT_DEADLINE_MS = 4000;
 const VMS_MAX = 6;
+/** The mutant's leader gives up as soon as one renewal is late; VMs may live for three seconds more. */
+const IMPATIENT_LEASE_MS = 1.5 * DEFAULT_LEASE_OPTIONS.renewEveryMs;
 const MIB = 1024 * 1024;
 const CAPACITY = { vcpus: 6, memoryBytes: 4096 * MIB, diskBytes: 0 };
 const POSSIBLE: readonly Fault[] = [
@@ -193,7 +195,7 @@ class ControlRun {
     const { member, driver } = machine;
     const grantorOptions =
       this.#options.mutant === "noLeaseWait"
-        ? { ...DEFAULT_LEASE_OPTIONS, leaseMs: 0 }
+        ? { ...DEFAULT_LEASE_OPTIONS, leaseMs: IMPATIENT_LEASE_MS }
         : DEFAULT_LEASE_OPTIONS;
     return new ControlNode({
       world: this.#world,

@@ -108,7 +108,7 @@ export class NodeMember<Response> implements Victim {
     world.note(host.id, "starts");
     const isFounder = founders.includes(as<PeerId>(host.id));
     const members = founders.map((peer) => ({ peer, context: new Uint8Array() }));
-    this.raft.start(isFounder ? members : undefined);
+    this.raft.start(isFounder ? { members } : undefined);
     this.#wasStarted = true;
     this.#tickLater();
   }
