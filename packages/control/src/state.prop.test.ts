@@ -14,8 +14,8 @@ import { epoch, GIB, META, nodeId, registrationOf, specOf, tokenHash } from "./t
 import { vmId, World } from "./testing/world.ts";
 import type { Change, Command, CommandResult, NodeRecord, VmRecord } from "./types.ts";
 
-const SEEDS = 60;
-const COMMANDS = 400;
+const SEEDS = 40;
+const COMMANDS = 350;
 const NODES = 4;
 const VMS = 12;
 

@@ -24,7 +24,7 @@ function held(): LeaseHolder {
   const [renew] = holderTick(holder, at(0, { leaseEpoch: 1 }));
   assert.deepEqual(renew, { kind: "sendRenew", requestId: 1, leaseEpoch: 1, sentAtMs: 0 });
   assert.deepEqual(holderReply(holder, granted(1)), [
-    { kind: "extend", deadlineMonotonicMs: 4500, leaseEpoch: 1 },
+    { kind: "extend", deadlineMonotonicMs: 4500, deadlineBootMs: 4500, leaseEpoch: 1 },
   ]);
   return holder;
 }
@@ -52,7 +52,7 @@ test("a grant counts from the sending of its request, however late it comes", ()
   holderTick(holder, at(1000));
   holderTick(holder, at(2000));
   assert.deepEqual(holderReply(holder, granted(2)), [
-    { kind: "extend", deadlineMonotonicMs: 5500, leaseEpoch: 1 },
+    { kind: "extend", deadlineMonotonicMs: 5500, deadlineBootMs: 5500, leaseEpoch: 1 },
   ]);
   assert.equal(holderMayRun(holder, at(5499)), true);
   assert.equal(holderMayRun(holder, at(5500)), false);
@@ -147,7 +147,7 @@ test("a daemon that comes back renews the epoch under which its VMs run, or give
   assert.equal(holderMayRun(holder, at(100)), false, "the supervisors know the old deadline");
   assert.deepEqual(holderReply(holder, granted(999, 6)), [], "an answer to its earlier life");
   assert.deepEqual(holderReply(holder, granted(1000, 6)), [
-    { kind: "extend", deadlineMonotonicMs: 4600, leaseEpoch: 6 },
+    { kind: "extend", deadlineMonotonicMs: 4600, deadlineBootMs: 4600, leaseEpoch: 6 },
   ]);
   const alone = createHolder(DEFAULT_LEASE_OPTIONS, start);
   holderTick(alone, at(100, { leaseEpoch: 6 }));

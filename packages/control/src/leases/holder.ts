@@ -21,8 +21,17 @@ export type HolderEffect =
       readonly leaseEpoch: number;
       readonly sentAtMs: number;
     }
-  /** VMs may run until then, on the host's monotonic clock; never moves backwards within an epoch. */
-  | { readonly kind: "extend"; readonly deadlineMonotonicMs: number; readonly leaseEpoch: number }
+  /**
+   * VMs may run until the first of the two passes, each on its own clock of the host; neither moves
+   * backwards within an epoch. Supervisors must count both: while the daemon stalls, only they see short
+   * suspensions add up.
+   */
+  | {
+      readonly kind: "extend";
+      readonly deadlineMonotonicMs: number;
+      readonly deadlineBootMs: number;
+      readonly leaseEpoch: number;
+    }
   /** Kill all VMs now; start none until the next "extend". */
   | { readonly kind: "expired"; readonly reason: string }
   /** Propose acquireLease, once nothing of any VM runs here. */
@@ -222,7 +231,8 @@ export function holderReply(
   holder.phase = "held";
   holder.deadline = deadline;
   const { leaseEpoch } = holder;
-  return [{ kind: "extend", deadlineMonotonicMs: deadline.monotonicMs, leaseEpoch }];
+  const { monotonicMs: deadlineMonotonicMs, bootMs: deadlineBootMs } = deadline;
+  return [{ kind: "extend", deadlineMonotonicMs, deadlineBootMs, leaseEpoch }];
 }
 
 /** Whether VMs may run now: a grant was received and its deadline lies ahead. */

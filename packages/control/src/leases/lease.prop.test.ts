@@ -1,7 +1,7 @@
 /**
  * One node, three machines that lead in turn, clocks that drift as far as they may, messages lost, late
- * and out of order, daemons that stall, machines that sleep, leaders that do not know they were deposed:
- * an expiry is never carried out while a VM of that lease lives.
+ * and out of order, partitions, daemons that stall or start anew, machines that sleep, leaders that do
+ * not know they were deposed: nothing lives when an expiry is carried out or a new lease begins.
  */
 
 import assert from "node:assert/strict";
@@ -21,10 +21,17 @@ import {
   lostLeadership,
   type LeaseGrantor,
 } from "./grantor.ts";
-import { createHolder, holderReply, holderTick, type HolderEffect } from "./holder.ts";
+import {
+  createHolder,
+  holderMayRun,
+  holderReply,
+  holderTick,
+  type HolderEffect,
+  type LeaseHolder,
+} from "./holder.ts";
 
-const SEEDS = 150;
-const REAL_MS = 90_000;
+const SEEDS = 200;
+const REAL_MS = 120_000;
 const ID = nodeId(1);
 
 /** What is granted or declared by a leader beyond the honest rules, to see that the checker sees. */
@@ -50,13 +57,17 @@ class LeaseWorld {
   term = 1;
   readonly leaders: Leader[] = [];
   readonly #queue: { readonly atMs: number; readonly run: () => void }[] = [];
-  #holder = createHolder();
+  /** Absent while the daemon is down; supervisors and VMs go on. */
+  #holder: LeaseHolder | undefined = createHolder();
+  #cutUntilMs = 0;
+  readonly #drowsy: boolean;
   readonly #rate: number;
   #sleptMs = 0;
   #stalledUntilMs = 0;
   #nextTickMs = 0;
   #killLagMs = 0;
   #deadlineMs = 0;
+  #deadlineBootMs = 0;
   /** Lease epoch of the VMs that live, if any do. */
   alive: number | undefined;
   violations = 0;
@@ -70,6 +81,7 @@ class LeaseWorld {
     const rate = (): number =>
       1 + (this.prng.chance(0.5) ? 1 : this.prng.chance(0.5) ? 0 : 0.5) * maxDriftRatio;
     this.#rate = rate();
+    this.#drowsy = this.prng.chance(0.3);
     for (let i = 0; i < 3; i++) {
       const fair = createGrantor();
       const options: LeaseOptions = {
@@ -131,9 +143,10 @@ class LeaseWorld {
     if (!forged && command.kind === "expireLease" && this.prng.chance(0.5) && inTerm !== this.term)
       return;
     const result = this.world.raw(encodeCommand(written, META));
-    if (!result.ok || command.kind !== "expireLease") return;
-    this.expiries += 1;
-    if (this.alive === command.leaseEpoch) this.violations += 1;
+    if (!result.ok) return;
+    // Neither may anything of a lost lease live, nor of an earlier one when the next begins.
+    if (this.alive !== undefined) this.violations += 1;
+    if (command.kind === "expireLease") this.expiries += 1;
   }
 
   receive(leader: Leader, bytes: Uint8Array): void {
@@ -156,7 +169,7 @@ class LeaseWorld {
     const now = this.clockOf(leader);
     const reply = grantorConfirmed(leader.grantor, token, now, (id) => nodes.get(id));
     if (reply === undefined || this.prng.chance(0.15)) return;
-    this.later(100, () => this.#answer(encodeLeaseMessage(reply)));
+    this.later(this.prng.chance(0.2) ? 1500 : 60, () => this.#answer(encodeLeaseMessage(reply)));
     if (this.prng.chance(0.1)) this.later(400, () => this.#answer(encodeLeaseMessage(reply)));
   }
 
@@ -167,8 +180,8 @@ class LeaseWorld {
       this.#queue.push({ atMs: this.#stalledUntilMs, run: () => this.#answer(bytes) });
       return;
     }
-    const now = { monotonicMs: this.monotonic(), bootMs: this.realMs * this.#rate };
-    this.#perform(holderReply(this.#holder, message.value, now));
+    if (this.#holder === undefined) return;
+    this.#perform(holderReply(this.#holder, message.value, this.#clocks()));
   }
 
   #perform(effects: readonly HolderEffect[]): void {
@@ -176,8 +189,10 @@ class LeaseWorld {
       if (effect.kind === "sendRenew") this.#send(effect.requestId, effect.leaseEpoch);
       else if (effect.kind === "extend") {
         this.grants += 1;
-        this.#deadlineMs = effect.deadlineMonotonicMs;
-        if (this.#deadlineMs > this.monotonic()) this.alive = effect.leaseEpoch;
+        // Supervisors move a deadline forward only, as drivers do.
+        this.#deadlineMs = Math.max(this.#deadlineMs, effect.deadlineMonotonicMs);
+        this.#deadlineBootMs = Math.max(this.#deadlineBootMs, effect.deadlineBootMs);
+        this.later(20, () => this.#startVm(effect.leaseEpoch));
       } else if (effect.kind === "acquire") {
         const { fromEpoch } = effect;
         this.propose({ kind: "acquireLease", nodeId: ID, fromEpoch }, this.term);
@@ -188,51 +203,78 @@ class LeaseWorld {
     }
   }
 
+  #clocks(): { monotonicMs: number; bootMs: number } {
+    return { monotonicMs: this.monotonic(), bootMs: this.realMs * this.#rate };
+  }
+
+  /** As claimStart in the log: only under the record's lease, and only while the holder may. */
+  #startVm(leaseEpoch: number): void {
+    const record = this.world.node(1);
+    if (this.alive !== undefined || this.#holder?.leaseEpoch !== leaseEpoch) return;
+    if (record.state !== "up" || record.leaseEpoch !== leaseEpoch) return;
+    if (this.#stalledUntilMs > this.realMs || !holderMayRun(this.#holder, this.#clocks())) return;
+    this.alive = leaseEpoch;
+  }
+
+  #restartDaemon(): void {
+    this.#holder = undefined;
+    this.later(600, () => {
+      const resume = this.alive === undefined ? {} : { resumeLeaseEpoch: this.alive };
+      this.#holder = createHolder(DEFAULT_LEASE_OPTIONS, {
+        ...resume,
+        firstRequestId: this.prng.u32(),
+      });
+    });
+  }
+
   #send(requestId: number, leaseEpoch: number): void {
     const message: LeaseMessage = { kind: "renew", nodeId: ID, requestId, leaseEpoch };
     const bytes = encodeLeaseMessage(message);
     for (const leader of this.leaders) {
-      if (this.prng.chance(0.2)) continue;
-      this.later(this.prng.chance(0.1) ? 800 : 60, () => this.receive(leader, bytes));
+      if (this.prng.chance(0.2) || this.realMs < this.#cutUntilMs) continue;
+      this.later(this.prng.chance(0.2) ? 1500 : 60, () => this.receive(leader, bytes));
     }
   }
 
+  /** Counts both clocks, for a daemon that stalls or is down cannot: many short sleeps add up. */
   #supervise(): void {
-    if (this.alive !== undefined && this.monotonic() >= this.#deadlineMs + this.#killLagMs) {
-      this.alive = undefined;
-      // A millisecond less than allowed: the step of this world.
-      this.#killLagMs = this.prng.below(LEASE_KILL_ALLOWANCE_MS - 60);
-    }
+    const now = this.#clocks();
+    const lateMs = Math.max(now.monotonicMs - this.#deadlineMs, now.bootMs - this.#deadlineBootMs);
+    if (this.alive === undefined || lateMs < this.#killLagMs) return;
+    this.alive = undefined;
+    // Often nearly all that is allowed, less one step of this world.
+    const most = LEASE_KILL_ALLOWANCE_MS - 40;
+    this.#killLagMs = this.prng.chance(0.5) ? most : this.prng.below(most);
   }
 
   #disturb(): void {
     const { prng } = this;
-    if (prng.chance(0.002)) this.elect(prng.below(3));
-    if (prng.chance(0.001)) this.#stalledUntilMs = this.realMs + prng.below(15_000);
-    // Asleep, nothing of the machine runs; what is longer than allowed is noticed at once on waking.
-    if (prng.chance(0.002)) {
-      const asleepMs = prng.chance(0.5) ? prng.below(400) : prng.below(30_000);
-      this.#sleptMs += asleepMs;
-      this.realMs += asleepMs;
-      const { maxClockJumpMs } = DEFAULT_LEASE_OPTIONS;
-      if (asleepMs > maxClockJumpMs) this.#wakeLate();
-    }
+    if (prng.chance(0.0005)) this.elect(prng.below(3));
+    if (prng.chance(0.0004)) this.#stalledUntilMs = this.realMs + prng.below(15_000);
+    if (prng.chance(0.0006)) this.#cutUntilMs = this.realMs + prng.below(15_000);
+    if (prng.chance(0.0004)) this.#restartDaemon();
+    if (prng.chance(0.0002)) this.#sleep(prng.below(30_000));
+    if (this.#drowsy && prng.chance(0.02)) this.#sleep(prng.below(450));
   }
 
-  /** docs/consistency.md: between waking and the first look at the clocks a VM may run; not modelled. */
-  #wakeLate(): void {
+  /**
+   * Asleep, nothing of the machine runs. Between waking and the daemon's first look at the clocks a VM may
+   * run (docs/consistency.md); here that look comes first when the sleep was longer than allowed.
+   */
+  #sleep(asleepMs: number): void {
+    this.#sleptMs += asleepMs;
+    this.realMs += asleepMs;
+    if (asleepMs <= DEFAULT_LEASE_OPTIONS.maxClockJumpMs) return;
     this.#stalledUntilMs = 0;
     this.#tickHolder();
-    this.alive = undefined;
+    if (this.#holder === undefined || this.#holder.phase === "needsLease") this.alive = undefined;
   }
 
   #tickHolder(): void {
-    const record = this.world.node(1);
-    const clocks = { monotonicMs: this.monotonic(), bootMs: this.realMs * this.#rate };
+    if (this.#holder === undefined) return;
+    const { leaseEpoch } = this.world.node(1);
     const runningVms = this.alive === undefined ? 0 : 1;
-    this.#perform(
-      holderTick(this.#holder, { ...clocks, leaseEpoch: record.leaseEpoch, runningVms }),
-    );
+    this.#perform(holderTick(this.#holder, { ...this.#clocks(), leaseEpoch, runningVms }));
   }
 
   step(): void {
