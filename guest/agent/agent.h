@@ -36,6 +36,8 @@ struct stream {
   bool exited;
   uint32_t code;
   uint64_t exited_ms;
+  /* A terminal that no process holds is not read before this: poll(2) would report it for ever. */
+  uint64_t hung_up_until_ms;
   /* The host closed the stream: output is thrown away; 0 or when to send SIGKILL. */
   bool abandoned;
   uint64_t kill_ms;

@@ -180,6 +180,7 @@ void exec_close(struct stream *stream) {
 void exec_exited(struct stream *stream, uint32_t code) {
   stream->exited = true;
   stream->exited_ms = now_ms();
+  stream->hung_up_until_ms = 0;
   stream->code = code;
 }
 
@@ -188,7 +189,7 @@ static void end_input(struct stream *stream) {
   static const uint8_t CTRL_D = 4;
   if (!stream->pty) {
     close_input(stream);
-  } else if (stream->in >= 0 && write(stream->in, &CTRL_D, 1) == 1) {
+  } else if (write(stream->in, &CTRL_D, 1) == 1 || (errno != EAGAIN && errno != EINTR)) {
     stream->in = -1;
   }
 }
@@ -226,12 +227,17 @@ static size_t output_room(const struct stream *stream) {
 static bool pump_output(struct stream *stream, int *fd, uint8_t type) {
   static uint8_t chunk[PAYLOAD_BYTES_MAX];
   size_t room = output_room(stream);
-  if (*fd < 0 || room == 0) return false;
+  if (*fd < 0 || room == 0 || now_ms() < stream->hung_up_until_ms) return false;
   ssize_t count = read(*fd, chunk, room);
   if (count < 0 && errno == EINTR) return true;
   if (count < 0 && errno == EAGAIN) return false;
+  if (count <= 0 && stream->pty && !stream->exited) {
+    /* EIO: nobody holds the other side just now. A program that closes its descriptors before it
+     * ends must not be hung up on, which closing the master would do; it may also open /dev/tty. */
+    stream->hung_up_until_ms = now_ms() + TERMINAL_RETRY_MS;
+    return false;
+  }
   if (count <= 0) {
-    /* A terminal's end is EIO: no process holds its other side any more. */
     if (stream->pty) stream->in = -1;
     close(*fd);
     *fd = -1;
@@ -274,6 +280,7 @@ int exec_timeout(const struct stream *stream, uint64_t now) {
   if (stream->exited && now < stream->exited_ms + EXIT_LINGER_MS) {
     due = stream->exited_ms + EXIT_LINGER_MS;
   }
+  if (due == 0 && now < stream->hung_up_until_ms) due = stream->hung_up_until_ms;
   if (due == 0) return -1;
   return due <= now ? 0 : (int)(due - now);
 }

@@ -108,7 +108,8 @@ static nfds_t collect(struct pollfd *fds, int *timeout, uint64_t now) {
       *timeout = 0;
     }
     if (stream->kind != STREAM_EXEC) continue;
-    bool reads = stream->abandoned || (room && stream->credit > 0);
+    bool reads = (stream->abandoned || (room && stream->credit > 0)) &&
+                 now >= stream->hung_up_until_ms;
     bool writes = stream->input_length > 0 || (stream->input_ends && stream->in >= 0);
     add(fds, &count, stream->out, reads ? POLLIN : 0);
     add(fds, &count, stream->err, reads ? POLLIN : 0);

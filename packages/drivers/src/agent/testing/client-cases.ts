@@ -171,6 +171,9 @@ function execCases(check: Check): void {
     const cat = await client.exec(request(["cat"], { pty }));
     cat.closeStdin();
     assert.equal((await collect(cat)).code, 0);
+    // Closing one's descriptors is not the end: the terminal must not be hung up on.
+    const closing = request(["sh", "-c", "exec <&- >&- 2>&-; sleep 0.1; exit 6"], { pty });
+    assert.equal((await collect(await client.exec(closing))).code, 6);
     const sleep = await client.exec(request(["sleep", "1000"], { pty }));
     await sleep.write(Uint8Array.of(3));
     assert.equal((await collect(sleep)).code, 130);
