@@ -143,7 +143,7 @@ export class SimDisk implements Disk {
       const result = this.#perform(op);
       if (this.#world.tracing) {
         const outcome = result.ok ? "ok" : result.error.code;
-        this.#world.note(this.#host.id, `disk ${describe(op)}: ${outcome}`);
+        this.#world.trace(this.#host.id, `disk ${describe(op)}: ${outcome}`);
       }
       // The disk itself goes on while the process is stopped; only the completion waits.
       const host = this.#host;

@@ -40,8 +40,17 @@ export class RunningHash {
 
 /** A 32-bit digest of content, length included. */
 export function digest(bytes: Uint8Array): number {
-  let h = 0x811c9dc5 ^ bytes.length;
-  for (let i = 0; i < bytes.length; i++) h = Math.imul(h ^ (bytes[i] ?? 0), 0x01000193);
+  const { length } = bytes;
+  const whole = length & ~3;
+  let h = 0x811c9dc5 ^ length;
+  // Four bytes a step: this runs over every message and every write.
+  for (let i = 0; i < whole; i += 4) {
+    const low = (bytes[i] ?? 0) | ((bytes[i + 1] ?? 0) << 8);
+    const high = (bytes[i + 2] ?? 0) | ((bytes[i + 3] ?? 0) << 8);
+    h = Math.imul(h ^ (low | (high << 16)), 0x01000193);
+    h ^= h >>> 13;
+  }
+  for (let i = whole; i < length; i++) h = Math.imul(h ^ (bytes[i] ?? 0), 0x01000193);
   return (h ^ (h >>> 15)) | 0;
 }
 

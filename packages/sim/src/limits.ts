@@ -4,10 +4,10 @@ import { assert } from "@blixard/std";
 
 /** What a power cut keeps or loses as one piece. */
 export const SECTOR_BYTES = 512;
-/** Lines of the timeline that a failing run keeps. */
-export const TIMELINE_LINES_MAX = 600;
-/** Lines of the timeline that the command line prints for a failing seed. */
-export const TIMELINE_LINES_SHOWN = 120;
+/** Lines of a run's story (faults, roles, starts) that are kept. */
+export const STORY_LINES_MAX = 80;
+/** Events of a failing run that are kept in full. */
+export const TRACE_LINES_MAX = 80;
 /** A run with more events than this is called a livelock and fails. */
 export const EVENTS_MAX = 3_000_000;
 /** Datagrams longer than this are a bug of the sender. */
@@ -23,4 +23,4 @@ export const WILD_DRIFT_PPM = 500_000;
 /** Runs that the command line keeps of its failures. */
 export const FAILURES_KEPT_MAX = 20;
 
-assert(TIMELINE_LINES_SHOWN <= TIMELINE_LINES_MAX, "shown lines must have been kept");
+assert(CLOCK_DRIFT_PPM_MAX < WILD_DRIFT_PPM, "wild clocks drift further than good ones");

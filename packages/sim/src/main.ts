@@ -5,7 +5,7 @@
  */
 
 import { parseArgs } from "node:util";
-import { FAILURES_KEPT_MAX, TIMELINE_LINES_SHOWN } from "./limits.ts";
+import { FAILURES_KEPT_MAX } from "./limits.ts";
 import { type Outcome, type Profile, PROFILES, runSeed } from "./run.ts";
 
 const USAGE = `usage: npm run sim -- --seed N | --seeds A..B
@@ -85,7 +85,7 @@ export function parseRequest(args: readonly string[]): Request {
 function printFailure(outcome: Outcome): void {
   const { seed, profile, violation, timeline } = outcome;
   console.error(`\nseed ${seed}, profile ${profile}: ${violation}`);
-  for (const line of timeline.slice(-TIMELINE_LINES_SHOWN)) console.error(line);
+  for (const line of timeline) console.error(line);
   console.error(`replay: npm run sim -- --profile ${profile} --seed ${seed}`);
 }
 
@@ -116,12 +116,8 @@ function run(request: Request): boolean {
   }
   const seconds = Math.round(secondsSoFar() * 10) / 10;
   if (request.isJson) {
-    const shown = failures.map(({ timeline, ...rest }) => ({
-      ...rest,
-      timeline: timeline.slice(-TIMELINE_LINES_SHOWN),
-    }));
     const ok = failed === 0;
-    console.log(JSON.stringify({ ok, ran, skipped, seconds, failed, reached, failures: shown }));
+    console.log(JSON.stringify({ ok, ran, skipped, seconds, failed, reached, failures }));
   } else {
     console.log(`${ran} runs in ${seconds} s, ${failed} failed`, reached);
   }

@@ -104,7 +104,7 @@ export class SimNetwork {
       }
       this.delivered++;
       if (this.#world.tracing) {
-        this.#world.note(to.host.id, `received ${message.length} B from n${from.id}`);
+        this.#world.trace(to.host.id, `received ${message.length} B from n${from.id}`);
       }
       if (to.host.pausedUntilUs <= this.#world.nowUs) {
         to.receive(as<PeerId>(from.id), message);

@@ -10,7 +10,7 @@
 import { Prng } from "@blixard/std";
 import { RunningHash } from "./hash.ts";
 import { EventHeap } from "./heap.ts";
-import { EVENTS_MAX, TIMELINE_LINES_MAX } from "./limits.ts";
+import { EVENTS_MAX, STORY_LINES_MAX, TRACE_LINES_MAX } from "./limits.ts";
 
 /** Something that can crash, restart and stall. */
 export interface Host {
@@ -66,8 +66,8 @@ export class World {
   #seq = 0;
   #events = 0;
   readonly #heap = new EventHeap<Event>();
-  readonly #lines: string[] = [];
-  #lineAt = 0;
+  readonly #story = new Tail(STORY_LINES_MAX);
+  readonly #trace = new Tail(TRACE_LINES_MAX);
 
   constructor(seed: number, options: { tracing: boolean }) {
     this.random = new Prng(seed);
@@ -122,7 +122,7 @@ export class World {
     this.hash.word((next.tag << 16) | (host?.id ?? 0));
     this.hash.word(next.detail);
     if (this.tracing) {
-      this.note(host?.id, `${TAGS[next.tag - 1] ?? "?"} ${(next.detail >>> 0).toString(16)}`);
+      this.trace(host?.id, `${TAGS[next.tag - 1] ?? "?"} ${(next.detail >>> 0).toString(16)}`);
     }
     next.run();
     return true;
@@ -132,16 +132,49 @@ export class World {
     while (this.step(untilUs));
   }
 
-  /** Adds a line to the timeline; only the last ones are kept. */
-  note(host: number | undefined, text: string): void {
+  #line(host: number | undefined, text: string): string {
     const who = host === undefined ? "world" : `n${host}`;
-    const line = `${this.nowMs.toFixed(3).padStart(12)} ${who.padEnd(5)} ${text}`;
-    if (this.#lines.length < TIMELINE_LINES_MAX) this.#lines.push(line);
-    else this.#lines[this.#lineAt++ % TIMELINE_LINES_MAX] = line;
+    return `${this.nowMs.toFixed(3).padStart(12)} ${who.padEnd(5)} ${text}`;
   }
 
+  /** Adds a line to the story: what a reader of a failure wants to know. */
+  note(host: number | undefined, text: string): void {
+    const line = this.#line(host, text);
+    this.#story.push(line);
+    if (this.tracing) this.#trace.push(line);
+  }
+
+  /** Adds a line to the full trace, which only a replay of a failed seed keeps. */
+  trace(host: number | undefined, text: string): void {
+    if (this.tracing) this.#trace.push(this.#line(host, text));
+  }
+
+  /** The tail of the story, then the tail of all events. */
   timeline(): string[] {
-    const at = this.#lineAt % TIMELINE_LINES_MAX;
+    const trace = this.#trace.lines();
+    return trace.length === 0
+      ? this.#story.lines()
+      : [...this.#story.lines(), "--- the last events in full", ...trace];
+  }
+}
+
+/** The last so many lines. */
+class Tail {
+  readonly #max: number;
+  readonly #lines: string[] = [];
+  #at = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  push(line: string): void {
+    if (this.#lines.length < this.#max) this.#lines.push(line);
+    else this.#lines[this.#at++ % this.#max] = line;
+  }
+
+  lines(): string[] {
+    const at = this.#at % this.#max;
     return [...this.#lines.slice(at), ...this.#lines.slice(0, at)];
   }
 }
