@@ -4,7 +4,7 @@
  * never validate.
  */
 
-import { as, assert, ByteWriter, crc32c, decodeWith } from "@blixard/std";
+import { as, assert, ByteWriter, crc32c, decodeWith, unreachable } from "@blixard/std";
 import type { ByteReader, LogIndex, PeerId, Term } from "@blixard/std";
 import type { ConfState, Entry, EntryKind, HardState, SnapshotMeta } from "@blixard/raft";
 
@@ -183,6 +183,8 @@ function fillPayload(record: LogRecord, out: Uint8Array, view: DataView, at: num
       out.set(writer.finish(), at);
       return KIND_SNAPSHOT;
     }
+    default:
+      return unreachable(record);
   }
 }
 

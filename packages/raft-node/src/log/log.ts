@@ -70,6 +70,9 @@ export class Log {
   /** Given-up segments, removed once every slot has forgotten them. */
   #doomed: { readonly segment: number; readonly sequence: number }[] = [];
   #removing = false;
+  /** The last attempt to make a segment, or to write, found no room; also while it is repeated. */
+  #spareFull = false;
+  #writeFull = false;
   /** Set while a write waits for room. */
   #resume: (() => void) | undefined;
   #failed = false;
@@ -97,10 +100,10 @@ export class Log {
     return this.#queuedBytes;
   }
 
-  /** The disk is full: nothing can be made durable until `retry` succeeds. */
+  /** The disk is full: nothing can be made durable until a `retry` succeeds. */
   get stalled(): boolean {
-    if (this.#resume !== undefined) return true;
-    return this.#spareState === "full" && this.#head < this.#queue.length && !this.#flushing;
+    if (this.#writeFull) return true;
+    return this.#spareFull && this.#head < this.#queue.length && !this.#flushing;
   }
 
   get damaged(): boolean {
@@ -122,6 +125,12 @@ export class Log {
   /** Records that a snapshot file of the node's own state is durable. */
   markSnapshot(meta: SnapshotMeta, done: () => void): void {
     this.#enqueue([{ kind: "snapshot", origin: "local", meta }], done);
+  }
+
+  /** Remembers, across restarts, that acknowledged content was lost. */
+  markDamage(done: () => void): void {
+    this.#slot = { ...this.#slot, damaged: true };
+    this.#wantSlot(done);
   }
 
   /** What was lost is back: the member counts again, also after a restart. */
@@ -361,6 +370,7 @@ export class Log {
     const worst = failed.find((error) => error.code !== "NoSpace");
     const synced = results.every((result, at) => at % 2 === 0 || result.ok);
     if (worst === undefined && synced) {
+      this.#writeFull = true;
       this.#resume = again;
       return false;
     }
@@ -387,6 +397,7 @@ export class Log {
 
   #settled(slot: Slot, done: readonly (() => void)[]): void {
     const { firstSegment, damaged } = this.#slot;
+    this.#writeFull = false;
     this.#slot = { ...slot, mirror: NO_MIRROR, firstSegment, damaged };
     this.#flushing = false;
     // The next batch goes out before the callbacks, which may take a while.
@@ -411,9 +422,11 @@ export class Log {
       if (result.ok && result.value === "created") {
         this.#spare = { segment, sizeBytes, end: 0, maxIndex: 0 };
         this.#spareState = "ready";
+        this.#spareFull = false;
         this.#kick();
       } else if (result.ok) {
         this.#spareState = "full";
+        this.#spareFull = true;
       } else {
         this.#fail(result.error);
       }

@@ -1,6 +1,6 @@
 /** What a sequence of log records amounts to. Pure. */
 
-import { as } from "@blixard/std";
+import { as, unreachable } from "@blixard/std";
 import type { LogIndex, Term } from "@blixard/std";
 import type { Entry, HardState, SnapshotMeta } from "@blixard/raft";
 
@@ -54,12 +54,14 @@ export class Replay {
         return undefined;
       case "entries":
         return this.#addEntries(record.entries);
+      default:
+        return unreachable(record);
     }
   }
 
   #addSnapshot(origin: "local" | "installed", meta: SnapshotMeta): void {
-    // The checkpoint at a segment's start repeats the newest one.
-    if (this.#snapshot === undefined || meta.index >= this.#snapshot.index) this.#snapshot = meta;
+    // Not always a larger index: a damaged log goes back to the snapshot that it still has.
+    this.#snapshot = meta;
     if (origin === "local") return;
     this.#entries = [];
     this.#base = meta.index;

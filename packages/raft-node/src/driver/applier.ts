@@ -1,0 +1,118 @@
+/** The state machine's side of the driver: applies in order, follows the membership, counts for snapshots. */
+
+import { as, assert } from "@blixard/std";
+import type { LogIndex, PeerId, Result, Term } from "@blixard/std";
+import { changeConf, decodeConfChange } from "@blixard/raft";
+import type { ConfChange, ConfState, Entry } from "@blixard/raft";
+
+import type { LoadedSnapshot } from "../snapshot/store.ts";
+import type { Member, StateMachine } from "../types.ts";
+
+export class Applier<Response> {
+  readonly #machine: StateMachine<Response>;
+  #index = as<LogIndex>(0);
+  #term = as<Term>(0);
+  #members = new Map<PeerId, Uint8Array>();
+  #bytes = 0;
+  #entries = 0;
+
+  constructor(machine: StateMachine<Response>) {
+    this.#machine = machine;
+  }
+
+  /** Everything up to here is in the state machine. */
+  get index(): LogIndex {
+    return this.#index;
+  }
+
+  get term(): Term {
+    return this.#term;
+  }
+
+  /** Bytes and entries applied since the last snapshot. */
+  get sinceSnapshot(): { readonly bytes: number; readonly entries: number } {
+    return { bytes: this.#bytes, entries: this.#entries };
+  }
+
+  members(): Member[] {
+    const members = [...this.#members].map(([peer, context]) => ({ peer, context }));
+    return members.sort((a, b) => a.peer - b.peer);
+  }
+
+  restore(snapshot: LoadedSnapshot): Result<void, string> {
+    const restored = this.#machine.restore(snapshot.chunks);
+    if (!restored.ok) return restored;
+    this.#index = snapshot.meta.index;
+    this.#term = snapshot.meta.term;
+    this.#members = new Map(snapshot.members.map(({ peer, context }) => [peer, context]));
+    this.noteSnapshot();
+    return restored;
+  }
+
+  noteSnapshot(): void {
+    this.#bytes = 0;
+    this.#entries = 0;
+  }
+
+  /**
+   * A copy of the state as of now. The first chunk is drawn at once: a generator would otherwise look at
+   * the state only when the file is open, some entries later.
+   */
+  snapshot(): Iterator<Uint8Array> {
+    return begun(this.#machine.snapshot());
+  }
+
+  command(entry: Entry): Response {
+    this.#advance(entry);
+    const { index, term, data } = entry;
+    return this.#machine.apply({ index, term, data });
+  }
+
+  noop(entry: Entry): void {
+    this.#advance(entry);
+  }
+
+  /** `change` is undefined for bytes that are no membership change: they change nothing. */
+  config(entry: Entry, change: ConfChange | undefined, before: ConfState, after: ConfState): void {
+    this.#advance(entry);
+    // An impossible change leaves the configuration alone, and so the contexts.
+    if (change === undefined) return;
+    const isMember = after.voters.includes(change.peer) || after.learners.includes(change.peer);
+    if (change.op === "removeMember") {
+      if (!isMember) this.#members.delete(change.peer);
+      return;
+    }
+    const isAsAsked = (change.op === "addVoter" ? after.voters : after.learners).includes(
+      change.peer,
+    );
+    if (!isAsAsked || changeConf(before, change) === before) return;
+    // A promotion without a context keeps the one that the learner came with.
+    if (change.context.length > 0 || !this.#members.has(change.peer)) {
+      this.#members.set(change.peer, change.context.slice());
+    }
+  }
+
+  #advance(entry: Entry): void {
+    assert(entry.index === this.#index + 1, `entry ${entry.index} is applied after ${this.#index}`);
+    this.#index = entry.index;
+    this.#term = entry.term;
+    this.#bytes += entry.data.length;
+    this.#entries++;
+  }
+}
+
+export function decodedChange(data: Uint8Array): ConfChange | undefined {
+  const decoded = decodeConfChange(data);
+  return decoded.ok ? decoded.value : undefined;
+}
+
+function begun(chunks: Iterator<Uint8Array>): Iterator<Uint8Array> {
+  let first: IteratorResult<Uint8Array> | undefined = chunks.next();
+  return {
+    next: () => {
+      const result = first ?? chunks.next();
+      first = undefined;
+      return result;
+    },
+  };
+}

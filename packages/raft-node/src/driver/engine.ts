@@ -1,0 +1,487 @@
+/**
+ * One running member: the protocol's state and everything that performs its effects.
+ *
+ *   persist    -> log; once durable: advance, release the messages that waited for it
+ *   messages   -> outbox, which holds each back until the write it names is durable
+ *   committed  -> state machine, in order; then whoever waited for that index
+ *   reads      -> whoever asked
+ *
+ * Nothing else writes to the log or sends protocol messages.
+ */
+
+import { err } from "@blixard/std";
+import type { DiskError, LogIndex, PeerId, Result } from "@blixard/std";
+import {
+  advance,
+  applyConfChange,
+  createRaft,
+  decodeMessage,
+  encodeMessage,
+  lastIndex,
+  ready,
+  step,
+} from "@blixard/raft";
+import type { Entry, Message, Persist, RaftState, Ready, StepError } from "@blixard/raft";
+
+import type { DiskIo } from "../io.ts";
+import * as limits from "../limits.ts";
+import type { Log } from "../log/log.ts";
+import type { LoadedSnapshot } from "../snapshot/store.ts";
+import type { RaftNodeDeps, RaftNodeOptions } from "../types.ts";
+import { Applier, decodedChange } from "./applier.ts";
+import { DiskWatch } from "./disk-watch.ts";
+import { decodeEnvelope, encodeEnvelope } from "./envelope.ts";
+import type { Envelope } from "./envelope.ts";
+import { Forwards } from "./forwards.ts";
+import { Outbox } from "./outbox.ts";
+import { Proposals } from "./proposals.ts";
+import type { ProposalHost } from "./proposals.ts";
+import { Reads } from "./reads.ts";
+import { SnapshotReceiver } from "./receiver.ts";
+import type { RecoveredNode } from "./recover.ts";
+import { SnapshotSender } from "./sender.ts";
+import { Snapshots } from "./snapshots.ts";
+
+export interface EngineDeps<Response> extends RaftNodeDeps<Response> {
+  readonly io: DiskIo;
+  readonly log: Log;
+  readonly onFatal: (code: "Corrupt" | "DiskFull" | "Io", reason: string) => void;
+}
+
+export class Engine<Response> {
+  readonly state: RaftState;
+  readonly applier: Applier<Response>;
+  readonly proposals: Proposals<Response>;
+  readonly reads: Reads;
+  readonly #options: RaftNodeOptions;
+  readonly #deps: EngineDeps<Response>;
+  readonly #log: Log;
+  readonly #life: number;
+  readonly #diskWatch: DiskWatch;
+  readonly #outbox: Outbox;
+  readonly #forwards: Forwards;
+  readonly #sender: SnapshotSender;
+  readonly #receiver: SnapshotReceiver;
+  readonly #snapshots: Snapshots;
+  /** Committed entries that wait until a received snapshot is loaded. */
+  #heldBack: Entry[] = [];
+  #loading: LogIndex | undefined;
+  #pumping = false;
+  #again = false;
+  #tick = 0;
+  #snapshotAfterMs = 0;
+  #seenTerm = -1;
+  #seenRole = "";
+  #seenLeader = -1;
+  #closed = false;
+
+  constructor(options: RaftNodeOptions, deps: EngineDeps<Response>, recovered: RecoveredNode) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#log = deps.log;
+    this.#diskWatch = new DiskWatch(deps.log);
+    const { io, random } = deps;
+    const { dir, id } = options;
+    this.#life = random.u32();
+    this.applier = new Applier(deps.machine);
+    this.state = createRaft(
+      {
+        id,
+        electionTicks: options.electionTicks,
+        heartbeatTicks: options.heartbeatTicks,
+        maxAppendBytes: limits.APPEND_BYTES_MAX,
+        maxInflight: limits.APPENDS_INFLIGHT_MAX,
+        maxUncommittedBytes: limits.UNCOMMITTED_BYTES_MAX,
+        maxApplyBytes: limits.APPLY_BYTES_MAX,
+      },
+      recovered.restored,
+      random,
+    );
+    const host = this.#proposalHost();
+    const { send } = host;
+    this.proposals = new Proposals(host, id);
+    this.#forwards = new Forwards(host, options.maxProposalBytes);
+    this.reads = new Reads({
+      life: this.#life,
+      self: id,
+      leader: () => this.state.leader,
+      readIndex: (context) => step(this.state, { kind: "readIndex", context }),
+      send,
+    });
+    this.#outbox = new Outbox((message) => this.#sendMessage(message));
+    const onFatal = (error: DiskError): void => this.onDiskError(error);
+    this.#sender = new SnapshotSender({
+      io,
+      dir,
+      random,
+      send,
+      onEnd: (peer, isDone) => {
+        step(this.state, { kind: "snapshotSent", peer, ok: isDone });
+        this.#snapshots.prune();
+      },
+    });
+    const isInUse = ({ index }: { index: LogIndex }): boolean =>
+      index === this.state.snapshot.index || index === this.#loading;
+    this.#snapshots = new Snapshots(
+      { io, dir, onFatal, isInUse: (file) => isInUse(file) || this.#sender.isSending(file) },
+      recovered.snapshots,
+    );
+    this.#receiver = new SnapshotReceiver({
+      io,
+      dir,
+      onFatal,
+      send,
+      hasFile: (file) => this.#snapshots.has(file),
+      onReceived: (message) => {
+        this.#snapshots.add(message.meta);
+        step(this.state, { kind: "message", message });
+        this.pump();
+      },
+    });
+    this.#snapshots.prune(recovered.rotten);
+  }
+
+  #proposalHost(): ProposalHost {
+    return {
+      life: this.#life,
+      leader: () => ({ peer: this.state.leader, term: this.state.term }),
+      isLogBusy: () => !this.#log.idle,
+      send: (to, envelope) => this.#deps.network.send(to, encodeEnvelope(envelope)),
+      appendHere: (kind, entries) => this.#appendHere(kind, entries),
+    };
+  }
+
+  #appendHere(
+    kind: "command" | "config",
+    entries: readonly Uint8Array[],
+  ): { readonly lastIndex: LogIndex } | StepError {
+    // A leader without room could never commit by its own vote; it hands over instead (onTick).
+    if (this.#log.stalled) return { code: "Overloaded" };
+    let refused: StepError | undefined;
+    if (kind === "command") {
+      refused = step(this.state, { kind: "propose", entries });
+    } else {
+      const data = entries[0] ?? new Uint8Array(0);
+      const change = decodedChange(data);
+      if (change === undefined) return { code: "InvalidConfChange", reason: "it does not decode" };
+      refused = step(this.state, { kind: "proposeConf", change });
+    }
+    return refused ?? { lastIndex: lastIndex(this.state) };
+  }
+
+  get isStalled(): boolean {
+    return this.#log.stalled;
+  }
+
+  get isLogIdle(): boolean {
+    return this.#log.idle;
+  }
+
+  get tickCount(): number {
+    return this.#tick;
+  }
+
+  /** Does everything that is due. Calls from within (a callback that proposes) join the running one. */
+  pump(): void {
+    if (this.#closed) return;
+    if (this.#pumping) {
+      this.#again = true;
+      return;
+    }
+    this.#pumping = true;
+    try {
+      do {
+        this.#again = false;
+        this.proposals.dispatch(this.#tick);
+        this.reads.dispatch(this.#tick);
+        for (let due = ready(this.state); due !== undefined; due = ready(this.state)) {
+          this.#perform(due);
+          if (this.#closed) return;
+          this.#noteRole();
+        }
+      } while (this.#again);
+    } finally {
+      this.#pumping = false;
+    }
+    this.#noteRole();
+    this.#considerSnapshot();
+  }
+
+  #perform(due: Ready): void {
+    if (due.persist !== undefined) this.#persist(due.persist);
+    this.#outbox.add(due.messages);
+    if (due.committed.length > 0) this.#apply(due.committed);
+    for (const read of due.reads) this.reads.onReadState(read);
+    if (due.repaired === true) {
+      this.#log.clearDamage(() => {
+        advance(this.state, { kind: "repaired" });
+        this.pump();
+      });
+    }
+  }
+
+  #persist(persist: Persist): void {
+    const { seq, snapshot } = persist;
+    if (snapshot !== undefined) this.#loading = snapshot.index;
+    this.#log.append(persist, () => {
+      if (this.#closed) return;
+      advance(this.state, { kind: "persisted", seq });
+      this.#outbox.onDurable(seq);
+      if (snapshot !== undefined) this.#load(persist);
+      this.pump();
+    });
+  }
+
+  /** A received snapshot is in the log for good: the state machine follows. */
+  #load({ snapshot }: Persist): void {
+    if (snapshot === undefined || snapshot.index !== this.#loading) return;
+    this.#snapshots.load(snapshot, (result) => {
+      if (this.#closed || snapshot.index !== this.#loading) return;
+      if (!result.ok) this.onDiskError(result.error);
+      else if (!result.value.ok) this.#corrupt(result.value.error);
+      else this.#install(result.value.value);
+    });
+  }
+
+  #corrupt(reason: string): void {
+    this.#deps.onFatal("Corrupt", `the received snapshot cannot be restored: ${reason}`);
+  }
+
+  #install(loaded: LoadedSnapshot): void {
+    const restored = this.applier.restore(loaded);
+    if (!restored.ok) {
+      this.#corrupt(restored.error);
+      return;
+    }
+    const { index } = loaded.meta;
+    this.#loading = undefined;
+    this.#deps.onEvent({ kind: "restored", index });
+    this.#emitMembers();
+    this.#log.release(index);
+    this.#snapshots.prune();
+    this.proposals.onRestored(index);
+    this.reads.onApplied(index);
+    const held = this.#heldBack.filter((entry) => entry.index > index);
+    this.#heldBack = [];
+    if (held.length > 0) this.#apply(held);
+    this.pump();
+  }
+
+  #apply(entries: readonly Entry[]): void {
+    if (this.#loading !== undefined) {
+      this.#heldBack.push(...entries);
+      return;
+    }
+    for (const entry of entries) {
+      if (this.#closed) return;
+      if (entry.kind === "command") {
+        this.proposals.onApplied(entry, this.applier.command(entry));
+      } else {
+        if (entry.kind === "config") this.#applyConfig(entry);
+        else this.applier.noop(entry);
+        this.proposals.onApplied(entry, undefined);
+      }
+    }
+    if (this.#closed) return;
+    const { index } = this.applier;
+    advance(this.state, { kind: "applied", index });
+    this.reads.onApplied(index);
+  }
+
+  #applyConfig(entry: Entry): void {
+    const change = decodedChange(entry.data);
+    const before = this.state.conf;
+    const after = applyConfChange(this.state, change);
+    this.applier.config(entry, change, before, after);
+    this.#emitMembers();
+  }
+
+  #emitMembers(): void {
+    const members = this.applier.members();
+    this.#deps.onEvent({ kind: "members", conf: this.state.conf, members });
+  }
+
+  /** What the owner learns once, before anything else happens. */
+  announce(damaged: boolean): void {
+    const { index } = this.applier;
+    if (index > 0) {
+      this.#deps.onEvent({ kind: "restored", index });
+      this.#emitMembers();
+    }
+    this.reads.onApplied(index);
+    this.proposals.onRestored(index);
+    this.#deps.onEvent({ kind: "recovered", damaged, lastIndex: lastIndex(this.state) });
+  }
+
+  #sendMessage(message: Message): void {
+    if (message.kind === "snapshot") {
+      this.#sender.start(message);
+      return;
+    }
+    const { network } = this.#deps;
+    const sent = network.send(
+      message.to,
+      encodeEnvelope({ kind: "raft", message: encodeMessage(message) }),
+    );
+    if (!sent && message.kind === "append") {
+      step(this.state, { kind: "unreachable", peer: message.to });
+    }
+  }
+
+  /** Whatever does not decode, or claims to come from somebody else, is dropped. */
+  onMessage(from: PeerId, bytes: Uint8Array): void {
+    const decoded = decodeEnvelope(bytes);
+    if (!decoded.ok || from === this.#options.id) return;
+    const envelope = decoded.value;
+    switch (envelope.kind) {
+      case "raft":
+        this.#onRaft(from, envelope.message);
+        break;
+      case "forward": {
+        const leads = this.state.role === "leader" && this.state.term === envelope.term;
+        this.#reply(from, this.#forwards.answer(from, envelope, leads));
+        break;
+      }
+      case "forwardReply":
+        if (envelope.life === this.#life) {
+          this.proposals.onReply(from, envelope.term, envelope.outcomes);
+        }
+        break;
+      case "readForward":
+        this.reads.onForward(from, envelope.life, envelope.id);
+        break;
+      case "readReply":
+        if (envelope.life === this.#life) this.reads.onReply(from, envelope.id, envelope.index);
+        break;
+      case "snapshotOffer":
+        this.#receiver.onOffer(from, envelope);
+        break;
+      case "snapshotChunk":
+        this.#receiver.onChunk(from, envelope);
+        break;
+      case "snapshotAck":
+        this.#sender.onAck(from, envelope);
+        break;
+    }
+    this.pump();
+  }
+
+  #onRaft(from: PeerId, bytes: Uint8Array): void {
+    const message = decodeMessage(bytes);
+    // A snapshot's message comes with its file only.
+    if (!message.ok || message.value.from !== from || message.value.kind === "snapshot") return;
+    step(this.state, { kind: "message", message: message.value });
+  }
+
+  #reply(to: PeerId, envelope: Envelope): void {
+    this.#deps.network.send(to, encodeEnvelope(envelope));
+  }
+
+  onTick(): void {
+    this.#tick++;
+    const nowMs = this.#deps.clock.monotonicMs();
+    step(this.state, { kind: "tick" });
+    this.proposals.onTick(nowMs, this.#tick);
+    this.reads.onTick(nowMs, this.#tick);
+    this.#sender.onTick();
+    this.#receiver.onTick();
+    this.#watchDisk(nowMs);
+    this.pump();
+  }
+
+  #watchDisk(nowMs: number): void {
+    const disk = this.#diskWatch.onTick(nowMs);
+    if (disk === "stalled") this.handOver();
+    if (disk !== "hopeless") return;
+    const seconds = limits.DISK_FULL_FATAL_MS / 1000;
+    this.#deps.onFatal("DiskFull", `no room to write the log for ${seconds} s`);
+  }
+
+  /** Asks the most advanced voter to lead; false when this node does not lead or nobody else can. */
+  handOver(): boolean {
+    if (this.state.role !== "leader") return false;
+    const { voters } = this.state.conf;
+    let best: { peer: PeerId; match: number } | undefined;
+    for (const { peer, match, active } of this.state.progress.values()) {
+      if (peer === this.#options.id || !active || !voters.includes(peer)) continue;
+      if (best === undefined || match > best.match) best = { peer, match };
+    }
+    if (best === undefined) return false;
+    return step(this.state, { kind: "transferLeader", to: best.peer }) === undefined;
+  }
+
+  onDiskError(error: DiskError): void {
+    const reason = `${error.code} at "${error.path}": ${error.message}`;
+    this.#deps.onFatal(error.code === "NoSpace" ? "DiskFull" : "Io", reason);
+  }
+
+  #noteRole(): void {
+    const { term, role, leader } = this.state;
+    if (term === this.#seenTerm && role === this.#seenRole && leader === this.#seenLeader) return;
+    const led = this.#seenRole === "leader";
+    const isNewTerm = term !== this.#seenTerm;
+    this.#seenTerm = term;
+    this.#seenRole = role;
+    this.#seenLeader = leader;
+    if (role === "leader" && (!led || isNewTerm)) this.#forwards.onElected(term);
+    if (role !== "leader" && led) this.#sender.clear();
+    this.onRole();
+    this.#again = true;
+  }
+
+  /** Set by the node, which knows how to describe its status. */
+  onRole: () => void = () => undefined;
+
+  #considerSnapshot(): void {
+    const { bytes, entries } = this.applier.sinceSnapshot;
+    const { snapshotEveryBytes, snapshotEveryEntries } = this.#options;
+    if (bytes < snapshotEveryBytes && entries < snapshotEveryEntries) return;
+    if (this.#deps.clock.monotonicMs() < this.#snapshotAfterMs) return;
+    this.takeSnapshot();
+  }
+
+  takeSnapshot(): void {
+    const { index, term } = this.applier;
+    if (this.#snapshots.isTaking || this.#loading !== undefined || this.#closed) return;
+    if (index <= this.state.snapshot.index) return;
+    const meta = { index, term, conf: this.state.conf };
+    const header = { meta, members: this.applier.members() };
+    this.applier.noteSnapshot();
+    this.#snapshots.take(header, this.applier.snapshot(), (outcome) => {
+      if (this.#closed) return;
+      if (outcome === "full") {
+        this.#snapshotAfterMs = this.#deps.clock.monotonicMs() + limits.DISK_FULL_RETRY_MS;
+        return;
+      }
+      // Overtaken by a received one: the file stays until it is superfluous.
+      if (index <= this.state.snapshot.index) return;
+      this.#log.markSnapshot(meta, () => {
+        if (this.#closed || index <= this.state.snapshot.index) return;
+        advance(this.state, { kind: "compacted", meta });
+        this.#log.release(this.#snapshots.fallbackIndex(meta));
+        this.#snapshots.prune();
+        this.pump();
+      });
+    });
+  }
+
+  restore(snapshot: LoadedSnapshot): Result<void, string> {
+    return this.applier.restore(snapshot);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.proposals.close();
+    this.reads.close();
+  }
+
+  /** Refuses at once what can never be taken. */
+  refusal(
+    bytes: number,
+  ): Result<never, { code: "TooLarge"; limit: number } | { code: "Overloaded" }> | undefined {
+    const { maxProposalBytes, maxPendingProposals } = this.#options;
+    if (bytes > maxProposalBytes) return err({ code: "TooLarge", limit: maxProposalBytes });
+    const hasRoom = this.proposals.hasRoom(bytes, maxPendingProposals);
+    return hasRoom ? undefined : err({ code: "Overloaded" });
+  }
+}

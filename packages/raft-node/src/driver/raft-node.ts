@@ -1,0 +1,396 @@
+/**
+ * RaftNode: a member of a consensus group over the ports of std. Single-threaded and synchronous: it does
+ * things only within `input` and the calls below, and calls back only from there.
+ *
+ *   start -> recovering -> running -> stopping -> stopped
+ *                 \-> failed (after a "fatal" event; the owner stops the process)
+ */
+
+import { as, assert, err, ok } from "@blixard/std";
+import type { LogIndex, PeerId, Result, Term } from "@blixard/std";
+import { emptyConf, encodeConfChange, status, step } from "@blixard/raft";
+import type { ConfChange, Persist, RaftStatus, SnapshotMeta } from "@blixard/raft";
+
+import { DiskIo } from "../io.ts";
+import type { IoTask } from "../io.ts";
+import * as limits from "../limits.ts";
+import { UnknownVersionError } from "../log/format.ts";
+import { Log } from "../log/log.ts";
+import { writeSnapshot } from "../snapshot/store.ts";
+import type {
+  Member,
+  ProposeError,
+  Proposed,
+  RaftNodeDeps,
+  RaftNodeInput,
+  RaftNodeOptions,
+} from "../types.ts";
+import { Engine } from "./engine.ts";
+import { isRepairable, recoverNode } from "./recover.ts";
+import type { RecoveredNode } from "./recover.ts";
+
+type Phase = "new" | "recovering" | "running" | "stopping" | "stopped" | "failed";
+type Recovery = { readonly kind: "recovered"; readonly node: RecoveredNode } | Unreadable;
+interface Unreadable {
+  readonly kind: "unreadable";
+  readonly reason: string;
+}
+
+/** What a founding cluster starts from; the same on every founder. */
+export interface Bootstrap {
+  /** All of them voters. */
+  readonly members: readonly Member[];
+}
+
+export class RaftNode<Response> {
+  readonly #options: RaftNodeOptions;
+  readonly #deps: RaftNodeDeps<Response>;
+  readonly #io: DiskIo;
+  #phase: Phase = "new";
+  #engine: Engine<Response> | undefined;
+  #bootstrap: Bootstrap | undefined;
+  #stopped: (() => void)[] = [];
+  #stopAtTick = 0;
+
+  constructor(options: RaftNodeOptions, deps: RaftNodeDeps<Response>) {
+    const { segmentBytes, maxProposalBytes } = options;
+    assert(segmentBytes >= limits.SEGMENT_BYTES_MIN, "segmentBytes is at least SEGMENT_BYTES_MIN");
+    assert(segmentBytes <= limits.SEGMENT_BYTES_MAX, "segmentBytes is at most SEGMENT_BYTES_MAX");
+    assert(maxProposalBytes < limits.RECORD_BYTES_MAX / 2, "a proposal fits into one record");
+    this.#options = options;
+    this.#deps = deps;
+    this.#io = new DiskIo(deps.disk);
+  }
+
+  /**
+   * Recovers from disk. With `bootstrap`, an empty folder becomes a founding member's; a folder that
+   * already belongs to a cluster ignores it. Without, an empty folder waits to be joined to a cluster.
+   * Ends with the event "recovered" or "fatal".
+   */
+  start(bootstrap?: Bootstrap): void {
+    assert(this.#phase === "new", "a node is started once");
+    this.#phase = "recovering";
+    this.#bootstrap = bootstrap;
+    this.#recover();
+  }
+
+  #recover(): void {
+    const { dir, segmentBytes } = this.#options;
+    this.#io.run(guarded(recoverNode(dir, segmentBytes)), (result) => {
+      if (this.#phase !== "recovering") return;
+      if (!result.ok) {
+        const { code, path, message } = result.error;
+        const kind = code === "NoSpace" ? "DiskFull" : "Io";
+        this.#fatal(kind, `cannot open the log: ${code} at "${path}": ${message}`);
+      } else if (result.value.kind === "unreadable") {
+        this.#fatal(
+          "Corrupt",
+          `${result.value.reason}; start the version that wrote it, or a later`,
+        );
+      } else {
+        this.#recovered(result.value.node);
+      }
+    });
+  }
+
+  #recovered(node: RecoveredNode): void {
+    const { id } = this.#options;
+    if (node.empty && this.#bootstrap !== undefined) {
+      this.#found(this.#bootstrap);
+      return;
+    }
+    if (node.damage !== undefined && !isRepairable(node.conf, id)) {
+      const hint =
+        "no other member is known that could repair it; restore this folder from a backup, or " +
+        "empty it and join a cluster anew";
+      this.#fatal("Corrupt", `acknowledged data is lost: ${node.damage}; ${hint}`);
+      return;
+    }
+    const log = new Log(
+      {
+        io: this.#io,
+        dir: this.#options.dir,
+        segmentBytes: this.#options.segmentBytes,
+        onFatal: (error) => {
+          const reason = `${error.code} at "${error.path}": ${error.message}`;
+          this.#fatal(error.code === "NoSpace" ? "DiskFull" : "Io", reason);
+        },
+      },
+      node.log,
+    );
+    this.#settle(log, node, () => this.#run(log, node));
+  }
+
+  /** Writes the founding snapshot and recovers once more, now from it. */
+  #found({ members }: Bootstrap): void {
+    const voters = members.map(({ peer }) => peer).sort((a, b) => a - b);
+    assert(new Set(voters).size === voters.length, "founding members are distinct");
+    const conf = { ...emptyConf(), voters };
+    const meta: SnapshotMeta = { index: as<LogIndex>(1), term: as<Term>(1), conf };
+    const chunks = this.#deps.machine.snapshot();
+    this.#io.run(writeSnapshot(this.#options.dir, { meta, members }, chunks), (result) => {
+      if (this.#phase !== "recovering") return;
+      if (result.ok) this.#recover();
+      else {
+        const { code, path, message } = result.error;
+        const kind = code === "NoSpace" ? "DiskFull" : "Io";
+        this.#fatal(kind, `cannot write the founding snapshot: ${code} at "${path}": ${message}`);
+      }
+    });
+  }
+
+  /** Makes the log agree with what the node starts from, durably, before it starts. */
+  #settle(log: Log, node: RecoveredNode, done: () => void): void {
+    const { restored, damage } = node;
+    const { contents } = node.log;
+    const base = restored.snapshot;
+    const isNamed = contents.snapshot !== undefined && contents.snapshot.index >= base.index;
+    const last = contents.entries.at(-1)?.index ?? 0;
+    const isReplaced = restored.entries.length === 0 && last !== base.index && last > 0;
+    const persist: { -readonly [K in keyof Omit<Persist, "seq">]: Omit<Persist, "seq">[K] } = {
+      entries: [],
+    };
+    if (restored.hardState.term !== contents.hardState.term) persist.hardState = restored.hardState;
+    if (base.index > 0 && (damage !== undefined || (!isNamed && isReplaced))) {
+      persist.snapshot = base;
+    }
+    const steps: ((next: () => void) => void)[] = [];
+    if (damage !== undefined && !log.damaged) steps.push((next) => log.markDamage(next));
+    if (persist.hardState !== undefined || persist.snapshot !== undefined) {
+      steps.push((next) => log.append(persist, next));
+    }
+    if (persist.snapshot === undefined && base.index > 0 && !isNamed) {
+      steps.push((next) => log.markSnapshot(base, next));
+    }
+    const run = (at: number): void => {
+      const next = steps[at];
+      if (next === undefined) done();
+      else next(() => run(at + 1));
+    };
+    run(0);
+  }
+
+  #run(log: Log, node: RecoveredNode): void {
+    if (this.#phase !== "recovering") return;
+    const deps = {
+      ...this.#deps,
+      io: this.#io,
+      log,
+      onFatal: (code: "Corrupt" | "DiskFull" | "Io", reason: string) => this.#fatal(code, reason),
+    };
+    const engine = new Engine<Response>(this.#options, deps, node);
+    if (node.snapshot !== undefined) {
+      const restored = engine.restore(node.snapshot);
+      if (!restored.ok) {
+        this.#fatal("Corrupt", `the snapshot cannot be restored: ${restored.error}`);
+        return;
+      }
+    }
+    this.#engine = engine;
+    this.#phase = "running";
+    engine.onRole = () => this.#deps.onEvent({ kind: "role", status: this.status() });
+    engine.announce(node.damage !== undefined);
+    const { voters } = engine.state.conf;
+    // Nobody else to ask: no reason to wait for an election timeout.
+    if (voters.length === 1 && voters[0] === this.#options.id && node.damage === undefined) {
+      step(engine.state, { kind: "campaign" });
+    }
+    engine.pump();
+  }
+
+  #fatal(code: "Corrupt" | "DiskFull" | "Io", reason: string): void {
+    if (this.#phase === "failed" || this.#phase === "stopped") return;
+    this.#phase = "failed";
+    this.#engine?.close();
+    this.#deps.onEvent({ kind: "fatal", code, reason });
+    this.#callStopped();
+  }
+
+  input(input: RaftNodeInput): void {
+    if (this.#phase === "stopped" || this.#phase === "failed") return;
+    switch (input.kind) {
+      case "disk":
+        this.#io.complete(input.completion);
+        this.#engine?.pump();
+        break;
+      case "message":
+        this.#engine?.onMessage(input.from, input.message);
+        break;
+      case "tick":
+        this.#engine?.onTick();
+        break;
+    }
+    if (this.#phase === "stopping") this.#tryStop();
+  }
+
+  /** The running engine, or undefined when nothing may be asked any more or yet. */
+  #accepting(): Engine<Response> | undefined {
+    return this.#phase === "running" ? this.#engine : undefined;
+  }
+
+  #unavailable(): Result<never, ProposeError> {
+    const isStarting = this.#phase === "new" || this.#phase === "recovering";
+    return err(isStarting ? { code: "NoLeader" } : { code: "Stopped" });
+  }
+
+  /**
+   * Proposes a command; on a follower it is forwarded to the leader. `done` is called once: with the
+   * result of `apply` on this node, or with why not. `deadlineMs` is a point on the monotonic clock.
+   */
+  propose(
+    data: Uint8Array,
+    deadlineMs: number,
+    done: (result: Result<Proposed<Response>, ProposeError>) => void,
+  ): void {
+    this.#add("command", data, deadlineMs, (result) => {
+      if (!result.ok) {
+        done(result);
+        return;
+      }
+      const { index, response } = result.value;
+      // Safe: a command's entry always carries what apply returned.
+      done(ok({ index, response: response as Response }));
+    });
+  }
+
+  /** Adds, promotes or removes a member. `done` gives the index at which the change took effect here. */
+  changeMembership(
+    change: ConfChange,
+    deadlineMs: number,
+    done: (result: Result<LogIndex, ProposeError>) => void,
+  ): void {
+    this.#add("config", encodeConfChange(change), deadlineMs, (result) =>
+      done(result.ok ? ok(result.value.index) : result),
+    );
+  }
+
+  #add(
+    kind: "command" | "config",
+    data: Uint8Array,
+    deadlineMs: number,
+    done: (
+      result: Result<{ index: LogIndex; response: Response | undefined }, ProposeError>,
+    ) => void,
+  ): void {
+    const engine = this.#accepting();
+    const refused = engine === undefined ? this.#unavailable() : engine.refusal(data.length);
+    if (engine === undefined || refused !== undefined) {
+      done(refused ?? this.#unavailable());
+      return;
+    }
+    if (engine.isStalled) {
+      done(err({ code: "Dropped", reason: "the disk under this node's log is full" }));
+      return;
+    }
+    engine.proposals.add({ kind, data, deadlineMs, done });
+    engine.pump();
+  }
+
+  /** A linearizable read point: `done` is called once everything up to it is applied on this node. */
+  readIndex(deadlineMs: number, done: (result: Result<LogIndex, ProposeError>) => void): void {
+    this.#read(deadlineMs, false, done);
+  }
+
+  /** As readIndex, but answers only if this node itself leads: NoLeader otherwise. */
+  confirmLeadership(
+    deadlineMs: number,
+    done: (result: Result<LogIndex, ProposeError>) => void,
+  ): void {
+    this.#read(deadlineMs, true, done);
+  }
+
+  #read(
+    deadlineMs: number,
+    hereOnly: boolean,
+    done: (result: Result<LogIndex, ProposeError>) => void,
+  ): void {
+    const engine = this.#accepting();
+    if (engine === undefined) done(this.#unavailable());
+    else if (engine.reads.count >= limits.PENDING_READS_MAX) done(err({ code: "Overloaded" }));
+    else {
+      engine.reads.add(deadlineMs, hereOnly, done);
+      engine.pump();
+    }
+  }
+
+  /** Asks `to` to lead instead of this node; nothing happens when this node does not lead. */
+  transferLeader(to: PeerId): void {
+    const engine = this.#accepting();
+    if (engine === undefined) return;
+    step(engine.state, { kind: "transferLeader", to });
+    engine.pump();
+  }
+
+  /** Takes a snapshot now, unless one is under way or there is nothing new. */
+  takeSnapshot(): void {
+    this.#accepting()?.takeSnapshot();
+  }
+
+  status(): RaftStatus {
+    if (this.#engine !== undefined) return status(this.#engine.state);
+    const zero = as<LogIndex>(0);
+    return {
+      id: this.#options.id,
+      role: "follower",
+      term: as<Term>(0),
+      leader: 0,
+      commit: zero,
+      applied: zero,
+      lastIndex: zero,
+      conf: emptyConf(),
+      progress: [],
+    };
+  }
+
+  /** Members as of what was applied here, by id. */
+  members(): Member[] {
+    return this.#engine?.applier.members() ?? [];
+  }
+
+  /**
+   * Stops gracefully: takes nothing more, hands leadership over, lets the log come to rest. Bounded by
+   * STOP_TRANSFER_TICKS, so ticks must go on until `done`.
+   */
+  stop(done: () => void): void {
+    this.#stopped.push(done);
+    if (this.#phase === "failed" || this.#phase === "stopped") {
+      this.#callStopped();
+    } else if (this.#engine === undefined) {
+      this.#phase = "stopped";
+      this.#callStopped();
+    } else if (this.#phase === "running") {
+      this.#phase = "stopping";
+      this.#stopAtTick = this.#engine.tickCount + limits.STOP_TRANSFER_TICKS;
+      this.#engine.handOver();
+      this.#engine.pump();
+      this.#tryStop();
+    }
+  }
+
+  #tryStop(): void {
+    const engine = this.#engine;
+    if (engine === undefined || this.#phase !== "stopping") return;
+    if (engine.tickCount < this.#stopAtTick) {
+      const others = engine.state.conf.voters.some((peer) => peer !== this.#options.id);
+      if (engine.state.role === "leader" && others) return;
+      if (!engine.isLogIdle) return;
+    }
+    this.#phase = "stopped";
+    engine.close();
+    this.#callStopped();
+  }
+
+  #callStopped(): void {
+    for (const done of this.#stopped.splice(0)) done();
+  }
+}
+
+/** A format of a later version becomes a value: it must neither crash the process nor look like rot. */
+function* guarded(task: IoTask<RecoveredNode>): IoTask<Recovery> {
+  try {
+    return { kind: "recovered", node: yield* task };
+  } catch (caught) {
+    if (!(caught instanceof UnknownVersionError)) throw caught;
+    return { kind: "unreadable", reason: caught.message };
+  }
+}

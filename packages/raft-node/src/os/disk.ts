@@ -1,0 +1,316 @@
+/**
+ * The disk port over a folder of the operating system. Operations on one path run one after the other,
+ * others at the same time on libuv's threads. Open files are cached.
+ */
+
+import {
+  close,
+  fdatasync,
+  fsync,
+  ftruncate,
+  mkdir,
+  open,
+  read,
+  readdir,
+  rename,
+  stat,
+  unlink,
+  write,
+} from "node:fs";
+import { mkdirSync } from "node:fs";
+import { dirname, join, posix } from "node:path";
+import { promisify } from "node:util";
+
+import { as, assert, err, ok, present, unreachable } from "@blixard/std";
+import type { Disk, DiskCompletion, DiskError, DiskErrorCode, DiskOp } from "@blixard/std";
+import type { DiskValue, IoToken, Result } from "@blixard/std";
+
+import { lockFolder } from "./lock.ts";
+import type { FolderLock } from "./lock.ts";
+
+/** Open files kept for reuse. */
+const HANDLES_MAX = 16;
+/** Zeroes written at a time when a file is preallocated. */
+const ZERO_BYTES = 1024 * 1024;
+const ZEROES = new Uint8Array(ZERO_BYTES);
+
+const closeFile = promisify(close);
+const syncData = promisify(fdatasync);
+const syncAll = promisify(fsync);
+const truncateFile = promisify(ftruncate);
+const makeDir = promisify(mkdir);
+const openFile = promisify(open);
+const readAt = promisify(read);
+const listDir = promisify(readdir);
+const renameFile = promisify(rename);
+const statFile = promisify(stat);
+const removeFile = promisify(unlink);
+const writeAt = promisify(write);
+
+const DONE: Result<DiskValue, DiskError> = ok({ kind: "done" });
+
+export interface OsDisk extends Disk {
+  /** Waits for what was submitted, closes files, releases the folder. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens `rootDir`, which is made if absent, for this process alone: fails with Conflict when another
+ * process has it open. Completions are delivered in later turns of the event loop.
+ */
+export async function createOsDisk(
+  rootDir: string,
+  onCompletion: (completion: DiskCompletion) => void,
+): Promise<OsDisk> {
+  mkdirSync(rootDir, { recursive: true });
+  return new FolderDisk(rootDir, lockFolder(rootDir), onCompletion);
+}
+
+function pathsOf(op: DiskOp): readonly string[] {
+  if (op.kind === "rename") return [op.from, op.to];
+  if (op.kind === "list" || op.kind === "syncDir") return [`${op.dir}/`];
+  return [op.path];
+}
+
+function errorCode(caught: unknown): DiskErrorCode {
+  const code = caught instanceof Error && "code" in caught ? caught.code : undefined;
+  switch (code) {
+    case "ENOENT":
+      return "NotFound";
+    case "EEXIST":
+      return "Exists";
+    case "ENOSPC":
+    case "EDQUOT":
+      return "NoSpace";
+    default:
+      return "Io";
+  }
+}
+
+interface Handle {
+  readonly fd: number;
+  /** Operations using it now; it is closed only when none is. */
+  users: number;
+}
+
+class FolderDisk implements OsDisk {
+  readonly #root: string;
+  readonly #lock: FolderLock;
+  readonly #onCompletion: (completion: DiskCompletion) => void;
+  /** The last operation submitted for each path that has one under way. */
+  readonly #last = new Map<string, Promise<void>>();
+  /** In order of use, the least recently used first. */
+  readonly #handles = new Map<string, Handle>();
+  #nextToken = 1;
+  #closed = false;
+
+  constructor(root: string, lock: FolderLock, onCompletion: (completion: DiskCompletion) => void) {
+    this.#root = root;
+    this.#lock = lock;
+    this.#onCompletion = onCompletion;
+  }
+
+  submit(op: DiskOp): IoToken {
+    assert(!this.#closed, "the disk is open");
+    const token = as<IoToken>(this.#nextToken++);
+    const paths = pathsOf(op);
+    for (const path of paths) assertSafe(path);
+    const before: Promise<void>[] = [];
+    for (const path of paths) {
+      const last = this.#last.get(path);
+      if (last !== undefined) before.push(last);
+    }
+    const run = this.#run(token, op, before);
+    for (const path of paths) this.#last.set(path, run);
+    const forget = (): void => {
+      for (const path of paths) if (this.#last.get(path) === run) this.#last.delete(path);
+    };
+    // `run` rejects only when the receiver of the completion throws: that must stop the process.
+    run.then(forget, (caught: unknown) => {
+      forget();
+      queueMicrotask(() => {
+        throw caught;
+      });
+    });
+    return token;
+  }
+
+  async #run(token: IoToken, op: DiskOp, before: readonly Promise<void>[]): Promise<void> {
+    // Always a later turn, also for what needs no waiting.
+    await (before.length === 1 ? before[0] : Promise.allSettled(before));
+    let result: Result<DiskValue, DiskError>;
+    try {
+      result = await this.#perform(op);
+    } catch (caught) {
+      const message = caught instanceof Error ? caught.message : String(caught);
+      result = err({ code: errorCode(caught), path: pathsOf(op)[0] ?? "", message });
+    }
+    this.#onCompletion({ token, result });
+  }
+
+  async #perform(op: DiskOp): Promise<Result<DiskValue, DiskError>> {
+    switch (op.kind) {
+      case "list":
+        return await this.#list(op.dir);
+      case "size": {
+        const { size } = await statFile(this.#full(op.path));
+        return ok({ kind: "size", sizeBytes: size });
+      }
+      case "read":
+        return await this.#read(op.path, op.offset, op.length);
+      case "create":
+        await this.#create(op.path, op.sizeBytes);
+        return DONE;
+      case "write":
+        await this.#withFile(op.path, (fd) => writeAll(fd, op.data, op.offset));
+        return DONE;
+      case "truncate":
+        await this.#withFile(op.path, (fd) => truncateFile(fd, op.sizeBytes));
+        return DONE;
+      case "sync":
+        await this.#withFile(op.path, (fd) => syncData(fd));
+        return DONE;
+      case "rename":
+        await this.#forget(op.from);
+        await this.#forget(op.to);
+        await renameFile(this.#full(op.from), this.#full(op.to));
+        return DONE;
+      case "remove":
+        await this.#forget(op.path);
+        await removeFile(this.#full(op.path));
+        return DONE;
+      case "syncDir":
+        await this.#syncDir(op.dir);
+        return DONE;
+      default:
+        return unreachable(op);
+    }
+  }
+
+  #full(path: string): string {
+    return join(this.#root, path);
+  }
+
+  async #list(dir: string): Promise<Result<DiskValue, DiskError>> {
+    try {
+      const entries = await listDir(this.#full(dir), { withFileTypes: true });
+      const names = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+      const own = names.filter((name) => dir !== "" || !name.startsWith(this.#lock.name));
+      return ok({ kind: "names", names: own.toSorted() });
+    } catch (caught) {
+      if (errorCode(caught) === "NotFound") return ok({ kind: "names", names: [] });
+      throw caught;
+    }
+  }
+
+  async #read(path: string, offset: number, length: number): Promise<Result<DiskValue, DiskError>> {
+    const bytes = new Uint8Array(length);
+    const count = await this.#withFile(path, async (fd) => {
+      let at = 0;
+      while (at < length) {
+        const { bytesRead } = await readAt(fd, bytes, at, length - at, offset + at);
+        if (bytesRead === 0) break;
+        at += bytesRead;
+      }
+      return at;
+    });
+    return ok({ kind: "bytes", bytes: bytes.subarray(0, count) });
+  }
+
+  /**
+   * Written zeroes rather than a hole or an unwritten extent: later writes into them change no metadata,
+   * so fdatasync need not wait for the file system's journal, and room is really there.
+   */
+  async #create(path: string, sizeBytes: number): Promise<void> {
+    const full = this.#full(path);
+    await this.#makeFolder(dirname(full));
+    const fd = await openFile(full, "wx+", 0o600);
+    try {
+      for (let at = 0; at < sizeBytes; at += ZERO_BYTES) {
+        await writeAll(fd, ZEROES.subarray(0, Math.min(ZERO_BYTES, sizeBytes - at)), at);
+      }
+    } catch (caught) {
+      await closeFile(fd);
+      throw caught;
+    }
+    await this.#remember(path, fd);
+  }
+
+  /** A new folder is durable before anything in it can be. */
+  async #makeFolder(full: string): Promise<void> {
+    const made = await makeDir(full, { recursive: true });
+    if (made === undefined) return;
+    for (let at = full; at.length >= made.length; at = dirname(at)) await syncFolder(dirname(at));
+  }
+
+  async #syncDir(dir: string): Promise<void> {
+    await this.#makeFolder(this.#full(dir));
+    await syncFolder(this.#full(dir));
+  }
+
+  async #withFile<T>(path: string, use: (fd: number) => Promise<T>): Promise<T> {
+    const found = this.#handles.get(path);
+    if (found === undefined) await this.#remember(path, await openFile(this.#full(path), "r+"));
+    const handle = present(this.#handles.get(path), "an open file");
+    this.#handles.delete(path);
+    this.#handles.set(path, handle);
+    handle.users++;
+    try {
+      return await use(handle.fd);
+    } finally {
+      handle.users--;
+    }
+  }
+
+  /** Only operations on this path, which run one at a time, put its handle in or take it out. */
+  async #remember(path: string, fd: number): Promise<void> {
+    this.#handles.set(path, { fd, users: 0 });
+    if (this.#handles.size <= HANDLES_MAX) return;
+    for (const [other, handle] of this.#handles) {
+      if (handle.users > 0 || this.#last.has(other) || other === path) continue;
+      this.#handles.delete(other);
+      await closeFile(handle.fd);
+      return;
+    }
+  }
+
+  async #forget(path: string): Promise<void> {
+    const handle = this.#handles.get(path);
+    if (handle === undefined) return;
+    this.#handles.delete(path);
+    await closeFile(handle.fd);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    while (this.#last.size > 0) await Promise.allSettled(this.#last.values());
+    this.#closed = true;
+    for (const path of this.#handles.keys()) await this.#forget(path);
+    this.#lock.release();
+  }
+}
+
+/** Paths are relative, `/`-separated, without `.` and `..`: anything else is a mistake of the caller. */
+function assertSafe(path: string): void {
+  const plain = path.endsWith("/") ? path.slice(0, -1) : path;
+  const isSafe = plain === "" || (posix.normalize(plain) === plain && !posix.isAbsolute(plain));
+  assert(isSafe && !plain.split("/").includes(".."), `"${path}" is a path below the root`);
+}
+
+async function writeAll(fd: number, data: Uint8Array, offset: number): Promise<void> {
+  for (let at = 0; at < data.length;) {
+    const { bytesWritten } = await writeAt(fd, data, at, data.length - at, offset + at);
+    at += bytesWritten;
+  }
+}
+
+async function syncFolder(full: string): Promise<void> {
+  // Windows has no way to sync a folder, and refuses to open one.
+  if (process.platform === "win32") return;
+  const fd = await openFile(full, "r");
+  try {
+    await syncAll(fd);
+  } finally {
+    await closeFile(fd);
+  }
+}
