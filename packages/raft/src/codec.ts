@@ -130,8 +130,8 @@ function writeBody(writer: ByteWriter, message: Message): void {
 }
 
 /**
- * Any bytes: a message, or why they are none. Entry data are views of `bytes`, which must not change
- * afterwards. Whether the fields make sense together is checked by `step`.
+ * Any bytes: a message, or why they are none. Entry data are views of `bytes`, which must not
+ * change afterwards. Whether the fields make sense together is checked by `step`.
  */
 export function decodeMessage(bytes: Uint8Array): Result<Message, string> {
   return decodeWith(bytes, (reader) => {

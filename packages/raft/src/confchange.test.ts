@@ -144,7 +144,7 @@ test("a leader removed from three voters hands over and steps down", () => {
   assert.notEqual(cluster.lead().id, 1, "it does not campaign any more");
 });
 
-test("a removed leader does not count itself, tries again, and gives up when nobody is heard", () => {
+test("a removed leader does not count itself, tries again, and at last gives up", () => {
   const cluster = new Cluster({ voters: 4 });
   const leader = cluster.elect(1);
   cluster.settle();
@@ -158,6 +158,34 @@ test("a removed leader does not count itself, tries again, and gives up when nob
   cluster.isolate(1);
   cluster.tick(25);
   assert.equal(leader.state.role, "follower");
+});
+
+test("a removed member that a voter cannot win without campaigns in its place", () => {
+  const ask = { kind: "preVote", lastIndex: index(1), lastTerm: term(1), force: false } as const;
+  const solo = new Solo({ conf: votersOf(2, 3), log: [1, 1] });
+  solo.from(9, 2, ask);
+  assert.equal(solo.take("preVote").length, 0, "9 is no voter");
+  solo.from(2, 2, ask);
+  assert.deepEqual(
+    solo.take("preVote").map((m) => m.to),
+    [2, 3],
+  );
+  for (const id of [2, 3]) solo.from(id, 2, { kind: "preVoteReply", granted: true });
+  solo.sync();
+  solo.vote(2, 2);
+  assert.equal(solo.state.role, "candidate", "it does not count itself");
+  solo.vote(3, 2);
+  solo.sync();
+  solo.accept(2, 2, 4);
+  assert.equal(solo.state.commit, 1);
+  solo.accept(3, 2, 4);
+  assert.equal(solo.state.commit, 4);
+  solo.tick(10);
+  assert.equal(solo.take("timeoutNow")[0]?.to, 2);
+
+  const learner = new Solo({ conf: { ...votersOf(2, 3), learners: [peer(1)] }, log: [1, 1] });
+  learner.from(2, 2, ask);
+  assert.equal(learner.state.role, "follower");
 });
 
 test("of two voters, the leader cannot remove itself", () => {

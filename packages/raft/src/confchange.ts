@@ -1,7 +1,8 @@
 /**
- * Membership, one member at a time (thesis, section 4.1, with etcd's rule that a change takes effect when
- * it is applied). Adjacent configurations overlap in every majority; the leader proposes the next change
- * only after applying the last, and only after committing an entry of its own term.
+ * Membership, one member at a time (thesis, section 4.1, with etcd's rule that a change takes
+ * effect when it is applied). Adjacent configurations overlap in every majority; the leader
+ * proposes the next change only after applying the last, and only after committing an entry of its
+ * own term.
  */
 
 import { assert, type PeerId } from "@blixard/std";
@@ -16,7 +17,9 @@ import { handOver } from "./replies.ts";
 import { isVoter, lastIndex, type RaftState } from "./state.ts";
 import type { ConfChange, ConfState, StepError } from "./types.ts";
 
-/** Why `change` cannot be made to `conf`, or undefined. Adding a member again updates its context. */
+/**
+ * Why `change` cannot be made to `conf`, or undefined. Adding a member again updates its context.
+ */
 export function changeProblem(conf: ConfState, change: ConfChange): string | undefined {
   const { op, peer } = change;
   const voter = conf.voters.includes(peer);
@@ -36,7 +39,9 @@ export function changeProblem(conf: ConfState, change: ConfChange): string | und
   return undefined;
 }
 
-/** The configuration after `change`, members ascending. Total: an impossible change changes nothing. */
+/**
+ * The configuration after `change`, members ascending. Total: an impossible change changes nothing.
+ */
 export function changeConf(conf: ConfState, change: ConfChange): ConfState {
   if (changeProblem(conf, change) !== undefined) return conf;
   const { op, peer } = change;
@@ -62,8 +67,8 @@ export function proposeConf(state: RaftState, change: ConfChange): StepError | u
 }
 
 /**
- * Of two voters, one that leads must not remove itself: if it is gone before the other learns that the
- * change is committed, the other waits for its vote for ever.
+ * Of two voters, one that leads must not remove itself: if it is gone before the other learns that
+ * the change is committed, the other waits for its vote for ever.
  */
 function ownRemovalProblem(state: RaftState, change: ConfChange): string | undefined {
   const alone = change.op === "removeMember" && change.peer === state.id;
@@ -73,8 +78,8 @@ function ownRemovalProblem(state: RaftState, change: ConfChange): string | undef
 }
 
 /**
- * Called by the driver for every "config" entry of Ready.committed, in order, when it applies it, and
- * before `advance({kind: "applied"})` passes its index. `undefined` cancels the change.
+ * Called by the driver for every "config" entry of Ready.committed, in order, when it applies it,
+ * and before `advance({kind: "applied"})` passes its index. `undefined` cancels the change.
  * @returns the configuration now in force, to be kept with the next snapshot.
  */
 export function applyConfChange(state: RaftState, change: ConfChange | undefined): ConfState {

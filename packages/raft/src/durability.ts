@@ -1,9 +1,9 @@
 /**
  * Which persist makes what durable. Several may be outstanding; they become durable in order.
  *
- * The ABA problem: entries 5..9 of term 1 are handed out in persist 3, then truncated and rewritten in
- * term 2 by persist 4. When persist 3 becomes durable it must not acknowledge the new 5..9: truncation
- * therefore lowers `upTo` of every outstanding persist.
+ * The ABA problem: entries 5..9 of term 1 are handed out in persist 3, then truncated and rewritten
+ * in term 2 by persist 4. When persist 3 becomes durable it must not acknowledge the new 5..9:
+ * truncation therefore lowers `upTo` of every outstanding persist.
  */
 
 import { assert } from "@blixard/std";
@@ -36,9 +36,9 @@ function unsafeConfig(state: RaftState): number {
 }
 
 /**
- * The persist after which a restart still knows every configuration committed so far; 0: it does now.
- * Until then the leader tells nobody and applies nothing: a member that goes away because it was removed
- * could otherwise be missed in an election under the old configuration.
+ * The persist after which a restart still knows every configuration committed so far; 0: it does
+ * now. Until then the leader tells nobody and applies nothing: a member that goes away because it
+ * was removed could otherwise be missed in an election under the old configuration.
  */
 export function afterConfig(state: RaftState): number {
   const index = unsafeConfig(state);
@@ -46,7 +46,10 @@ export function afterConfig(state: RaftState): number {
   return state.io.outstanding.find((record) => record.commit >= index)?.seq ?? state.io.nextSeq;
 }
 
-/** Up to where committed entries may be applied: they are durable, and so is what is known of configs. */
+/**
+ * Up to where committed entries may be applied: they are durable, and so is what is known of
+ * configs.
+ */
 export function applicable(state: RaftState): number {
   const { commit, io } = state;
   const unsafe = state.configs.find((index) => index > io.durableCommit) ?? Infinity;
@@ -76,8 +79,8 @@ export function noteTruncated(state: RaftState, from: number): void {
 }
 
 /**
- * Collects what must be written now, or undefined. A new commit index alone is not worth a write, unless
- * it covers a configuration.
+ * Collects what must be written now, or undefined. A new commit index alone is not worth a write,
+ * unless it covers a configuration.
  */
 export function takePersist(state: RaftState): Persist | undefined {
   const { io } = state;

@@ -3,7 +3,8 @@
  *
  *   follower --timeout--> preCandidate --majority would vote--> candidate --majority--> leader
  *
- * A pre-candidate keeps its term, so that an isolated member never disturbs the others with a high one.
+ * A pre-candidate keeps its term, so that an isolated member never disturbs the others with a high
+ * one.
  */
 
 import type { PeerId, Term } from "@blixard/std";
@@ -46,16 +47,34 @@ export function becomeFollower(state: RaftState, term: Term, leader: PeerId | 0)
 }
 
 /**
- * A voter, whole, that has applied every configuration it knows committed: with an older one it might
- * count a majority that no longer decides.
+ * A voter, whole, that has applied every configuration it knows committed: with an older one it
+ * might count a majority that no longer decides.
  */
 export function promotable(state: RaftState): boolean {
+  return isVoter(state, state.id) && eligible(state);
+}
+
+function eligible(state: RaftState): boolean {
   const config = state.configs[0];
   return (
-    isVoter(state, state.id) &&
     !isDamaged(state) &&
     state.io.snapshot === undefined &&
     (config === undefined || config > state.commit)
+  );
+}
+
+/**
+ * A voter that does not know of our removal yet may need our vote, and our log may be ahead of its
+ * own: neither could then ever lead. The removed member campaigns in its place, without counting
+ * itself; once it leads, it brings the voter up to date and hands over.
+ */
+function mustAssist(state: RaftState, voter: PeerId): boolean {
+  return (
+    state.role === "follower" &&
+    isVoter(state, voter) &&
+    !isVoter(state, state.id) &&
+    !state.conf.learners.includes(state.id) &&
+    eligible(state)
   );
 }
 
@@ -132,7 +151,10 @@ export function ignoresVote(state: RaftState, message: MessageOf<"preVote" | "vo
   return message.term > state.term && !message.force && inLease(state);
 }
 
-/** A request of our term, or a pre-vote for a later one. Learners vote too: they may be voters unawares. */
+/**
+ * A request of our term, or a pre-vote for a later one. Learners vote too: they may be voters
+ * unawares.
+ */
 export function onVoteRequest(state: RaftState, message: MessageOf<"preVote" | "vote">): void {
   const pre = message.kind === "preVote";
   const free =
@@ -151,10 +173,12 @@ export function onVoteRequest(state: RaftState, message: MessageOf<"preVote" | "
     kind: pre ? "preVoteReply" : "voteReply",
     to: message.from,
     from: state.id,
-    // A granted pre-vote names the term it is for; a refusal ours, so that a stale candidate catches up.
+    // A granted pre-vote names the term it is for; a refusal ours, so that a stale candidate
+    // catches up.
     term: granted ? message.term : state.term,
     granted,
   });
+  if (pre && !upToDate && mustAssist(state, message.from)) campaign(state, false);
 }
 
 export function onVoteReply(

@@ -1,4 +1,6 @@
-/** What a follower does with its leader's messages (Raft paper, figure 2, AppendEntries receiver). */
+/**
+ * What a follower does with its leader's messages (Raft paper, figure 2, AppendEntries receiver).
+ */
 
 import { isDamaged, noteRepaired } from "./damaged.ts";
 import { noteTruncated } from "./durability.ts";
@@ -70,7 +72,9 @@ function replaceFrom(state: RaftState, entries: readonly Entry[], start: number)
   }
 }
 
-/** Tells the leader where the logs may agree: the last entry here whose term is not above its own. */
+/**
+ * Tells the leader where the logs may agree: the last entry here whose term is not above its own.
+ */
 function reject(state: RaftState, message: MessageOf<"append">): void {
   const { log } = state;
   const hintIndex = findByTerm(log, Math.min(message.prevIndex, logLast(log)), message.prevTerm);
@@ -105,8 +109,8 @@ export function onHeartbeat(
 }
 
 /**
- * Replaces log and configuration by the leader's snapshot, unless the log already reaches there. The
- * driver has received the bytes beside this message and drops them if no persist names them.
+ * Replaces log and configuration by the leader's snapshot, unless the log already reaches there.
+ * The driver has received the bytes beside this message and drops them if no persist names them.
  */
 export function onSnapshot(state: RaftState, message: MessageOf<"snapshot">): void {
   const { meta, from } = message;

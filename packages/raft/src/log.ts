@@ -1,6 +1,6 @@
 /**
- * The retained log: entries after `offset`, contiguous. The entry before the first one is known by its
- * term only. Invariant: entries[i].index === offset + 1 + i, and terms never decrease.
+ * The retained log: entries after `offset`, contiguous. The entry before the first one is known by
+ * its term only. Invariant: entries[i].index === offset + 1 + i, and terms never decrease.
  */
 
 import { as, assert, present, type LogIndex, type Term } from "@blixard/std";
@@ -81,8 +81,8 @@ export function logCompact(log: RaftLog, index: LogIndex): void {
 }
 
 /**
- * The largest index at or below `index` whose term is at most `term`; by bisection, since terms never
- * decrease. Answers an index below the retained log when no retained one qualifies.
+ * The largest index at or below `index` whose term is at most `term`; by bisection, since terms
+ * never decrease. Answers an index below the retained log when no retained one qualifies.
  */
 export function findByTerm(log: RaftLog, index: number, term: number): number {
   if (index < log.offset) return index;

@@ -8,8 +8,8 @@ export function majority(voters: number): number {
 }
 
 /**
- * The highest value that a majority of `values` (one per voter) has reached; 0 without voters, because
- * an empty configuration decides nothing. Sorts `values` in place.
+ * The highest value that a majority of `values` (one per voter) has reached; 0 without voters,
+ * because an empty configuration decides nothing. Sorts `values` in place.
  */
 export function majorityValue(values: number[]): number {
   if (values.length === 0) return 0;

@@ -24,8 +24,8 @@ export function requestRead(state: RaftState, context: number): StepError | unde
 }
 
 /**
- * Begins one round for all reads that have none. They wait until an entry of this term is committed:
- * before that the leader does not know how far its predecessors had committed.
+ * Begins one round for all reads that have none. They wait until an entry of this term is
+ * committed: before that the leader does not know how far its predecessors had committed.
  */
 export function flushReads(state: RaftState): void {
   const { reads } = state;

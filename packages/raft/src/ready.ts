@@ -14,10 +14,10 @@ import type { RaftState } from "./state.ts";
 import type { Advance, Entry, Ready, SnapshotMeta } from "./types.ts";
 
 /**
- * Everything due since the last call, each thing once; undefined when there is nothing. The driver, in
- * any order it likes: writes `persist` after all earlier ones; sends each message once the persist it
- * names is durable; applies `committed` in order, calling `applyConfChange` for config entries; answers
- * `reads` whose index is applied.
+ * Everything due since the last call, each thing once; undefined when there is nothing. The driver,
+ * in any order it likes: writes `persist` after all earlier ones; sends each message once the
+ * persist it names is durable; applies `committed` in order, calling `applyConfChange` for config
+ * entries; answers `reads` whose index is applied.
  */
 export function ready(state: RaftState): Ready | undefined {
   if (state.role === "leader") {
@@ -49,7 +49,9 @@ export function ready(state: RaftState): Ready | undefined {
   return result;
 }
 
-/** Entries that are committed and durable here, too: an applied entry is never lost by a restart. */
+/**
+ * Entries that are committed and durable here, too: an applied entry is never lost by a restart.
+ */
 function takeCommitted(state: RaftState): readonly Entry[] {
   const to = applicable(state);
   if (to <= state.handedApply) return [];

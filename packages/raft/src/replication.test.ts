@@ -38,7 +38,7 @@ test("appends go out at once; the leader counts itself only once its own write i
   assert.equal(solo.state.commit, 4);
 });
 
-test("a majority of others commits without the leader, but nothing is applied before it is durable", () => {
+test("others commit without the leader, but it applies nothing before it is durable", () => {
   const solo = new Solo().lead();
   step(solo.state, { kind: "propose", entries: [data(1)] });
   solo.drain();
@@ -267,8 +267,8 @@ test("committed entries are handed out once, in order, in bounded portions", () 
 });
 
 /**
- * Raft paper, figure 8. Members 1 to 5; an old entry comes to be on a majority without being committed,
- * and a later leader without it may still replace it.
+ * Raft paper, figure 8. Members 1 to 5; an old entry comes to be on a majority without being
+ * committed, and a later leader without it may still replace it.
  */
 function figure8(countAnyTerm: boolean): Cluster {
   const cluster = new Cluster({ voters: 5, config: { maxAppendBytes: 1 } });
@@ -296,7 +296,8 @@ function figure8(countAnyTerm: boolean): Cluster {
   only();
   forceLead(5);
   quiet(5);
-  // (c) Member 1 leads again and brings "old" to member 3, a majority; its own noop only to member 2.
+  // (c) Member 1 leads again and brings "old" to member 3, a majority; its own noop only to member
+  // 2.
   cluster.member(1).start();
   const ownTerm = (m: MessageOf<"append">): boolean => m.entries.some((e) => e.term === m.term);
   cluster.blocked = (m) =>

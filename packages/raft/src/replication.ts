@@ -1,6 +1,6 @@
 /**
- * Leader: what to send to whom. Inputs only mark `sendDue`; `flushAppends` runs once for each `ready`,
- * so that many proposals and acknowledgements between two calls share one append.
+ * Leader: what to send to whom. Inputs only mark `sendDue`; `flushAppends` runs once for each
+ * `ready`, so that many proposals and acknowledgements between two calls share one append.
  */
 
 import { assert, present } from "@blixard/std";

@@ -95,7 +95,9 @@ export function onUnreachable(state: RaftState, peer: PeerId): void {
   state.sendDue = true;
 }
 
-/** The snapshot's bytes arrived, or did not. Either way the next heartbeat's reply resumes appends. */
+/**
+ * The snapshot's bytes arrived, or did not. Either way the next heartbeat's reply resumes appends.
+ */
 export function onSnapshotSent(state: RaftState, peer: PeerId, ok: boolean): void {
   const progress = state.progress.get(peer);
   if (state.role !== "leader" || progress?.state !== "snapshot") return;
@@ -105,9 +107,9 @@ export function onSnapshotSent(state: RaftState, peer: PeerId, ok: boolean): voi
 }
 
 /**
- * A leader that is no longer a voter leads on, without counting itself, until the most advanced voter
- * takes over or a majority is silent. Were it to fall silent at once, nobody else might know that its
- * removal is committed, and need its vote.
+ * A leader that is no longer a voter leads on, without counting itself, until the most advanced
+ * voter takes over or a majority is silent. Were it to fall silent at once, nobody else might know
+ * that its removal is committed, and need its vote.
  */
 export function handOver(state: RaftState): void {
   let best: Progress | undefined;

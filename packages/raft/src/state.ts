@@ -1,4 +1,6 @@
-/** The whole state of one member as plain data: cloneable, hashable, without closures or classes. */
+/**
+ * The whole state of one member as plain data: cloneable, hashable, without closures or classes.
+ */
 
 import { assert, type LogIndex, type PeerId, type Random, type Term } from "@blixard/std";
 import { entryBytes, logLast, toIndex, toTerm, type RaftLog } from "./log.ts";
@@ -241,8 +243,8 @@ export function isVoter(state: RaftState, peer: PeerId): boolean {
 }
 
 /**
- * Raises the commit index. On a leader, entries of its term that become committed no longer count as
- * uncommitted bytes.
+ * Raises the commit index. On a leader, entries of its term that become committed no longer count
+ * as uncommitted bytes.
  */
 export function commitTo(state: RaftState, index: number): void {
   if (index <= state.commit) return;
@@ -258,10 +260,10 @@ export function commitTo(state: RaftState, index: number): void {
 }
 
 /**
- * A leader proposes a configuration only after it has applied every earlier one. So when two are in a
- * log, the first is committed, even if the commit index that said so was lost in a crash. Without this,
- * a member two configurations behind could win an election with a majority that no longer overlaps the
- * current one.
+ * A leader proposes a configuration only after it has applied every earlier one. So when two are in
+ * a log, the first is committed, even if the commit index that said so was lost in a crash. Without
+ * this, a member two configurations behind could win an election with a majority that no longer
+ * overlaps the current one.
  */
 export function inferCommit(state: RaftState): void {
   const before = state.configs.at(-2);

@@ -1,4 +1,7 @@
-/** Inputs to one member. Every function here only changes the plain state; `ready` tells what follows. */
+/**
+ * Inputs to one member. Every function here only changes the plain state; `ready` tells what
+ * follows.
+ */
 
 import { unreachable } from "@blixard/std";
 import { proposeConf } from "./confchange.ts";
@@ -35,7 +38,8 @@ import type { PeerId } from "@blixard/std";
 
 /**
  * Feeds one input to the member.
- * @returns why a request was refused, or why a message was ignored as malformed; undefined otherwise.
+ * @returns why a request was refused, or why a message was ignored as malformed; undefined
+ * otherwise.
  */
 export function step(state: RaftState, input: Input): StepError | undefined {
   switch (input.kind) {
@@ -162,9 +166,9 @@ function adoptTerm(state: RaftState, message: Message): boolean {
 }
 
 /**
- * A leader of an earlier term learns ours and steps down; otherwise a member that came back with a higher
- * term could never be heard again, since its votes are ignored under the lease. The same for a stale
- * pre-candidate.
+ * A leader of an earlier term learns ours and steps down; otherwise a member that came back with a
+ * higher term could never be heard again, since its votes are ignored under the lease. The same for
+ * a stale pre-candidate.
  */
 function answerStale(state: RaftState, message: Message): void {
   const to = message.from;

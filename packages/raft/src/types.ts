@@ -31,7 +31,9 @@ export interface HardState {
   readonly commit: LogIndex;
 }
 
-/** Joint fields are part of the format from the start; they stay empty until joint consensus lands. */
+/**
+ * Joint fields are part of the format from the start; they stay empty until joint consensus lands.
+ */
 export interface ConfState {
   readonly voters: readonly PeerId[];
   readonly votersOutgoing: readonly PeerId[];
@@ -152,32 +154,37 @@ export interface RaftConfig {
   readonly maxAppendBytes: number;
   /** Appends in flight to one follower. */
   readonly maxInflight: number;
-  /** Bytes of own-term entries not yet committed; proposals beyond are refused with "overloaded". */
+  /**
+   * Bytes of own-term entries not yet committed; proposals beyond are refused with "overloaded".
+   */
   readonly maxUncommittedBytes: number;
   /** Bytes of committed entries handed out in one Ready. */
   readonly maxApplyBytes: number;
-  /** Entries kept in memory behind a compaction, for followers slightly behind. Default in limits.ts. */
+  /**
+   * Entries kept in memory behind a compaction, for followers slightly behind. Default in
+   * limits.ts.
+   */
   readonly keepEntries?: number;
 }
 
 /**
- * What the durable log holds at start; `conf` and `applied` come from the snapshot. A founding member
- * starts from `bootstrap(conf)`, whose snapshot has index 1, so that a joiner (all zero, empty conf)
- * always receives the founding configuration in a snapshot.
+ * What the durable log holds at start; `conf` and `applied` come from the snapshot. A founding
+ * member starts from `bootstrap(conf)`, whose snapshot has index 1, so that a joiner (all zero,
+ * empty conf) always receives the founding configuration in a snapshot.
  */
 export interface Restored {
   /**
-   * `term` and `vote` must be intact even when the log is damaged: a lost vote cannot be repaired by
-   * the protocol.
+   * `term` and `vote` must be intact even when the log is damaged: a lost vote cannot be repaired
+   * by the protocol.
    */
   readonly hardState: HardState;
   readonly snapshot: SnapshotMeta;
   /** Entries after the snapshot, contiguous. */
   readonly entries: readonly Entry[];
   /**
-   * True when acknowledged log content was lost (rot): the member then neither votes nor campaigns nor
-   * counts for commit until `advance({kind: "repaired"})`. `entries` are ignored: repair starts from
-   * the snapshot. The driver keeps a durable mark of the damage until `Ready.repaired`.
+   * True when acknowledged log content was lost (rot): the member then neither votes nor campaigns
+   * nor counts for commit until `advance({kind: "repaired"})`. `entries` are ignored: repair starts
+   * from the snapshot. The driver keeps a durable mark of the damage until `Ready.repaired`.
    */
   readonly damaged: boolean;
 }
@@ -209,8 +216,9 @@ export interface Persist {
   readonly seq: number;
   readonly hardState?: HardState;
   /**
-   * Replaces the whole log: every entry before AND after its index is discarded; then come `entries`.
-   * Once durable, the driver loads it into the state machine before it applies later entries.
+   * Replaces the whole log: every entry before AND after its index is discarded; then come
+   * `entries`. Once durable, the driver loads it into the state machine before it applies later
+   * entries.
    */
   readonly snapshot?: SnapshotMeta;
   /** Contiguous; entries at or after the first one's index are truncated first. */
@@ -219,13 +227,18 @@ export interface Persist {
 
 export interface Outgoing {
   readonly message: Message;
-  /** Send only once the persist of this sequence number (and all before it) is durable; 0: at once. */
+  /**
+   * Send only once the persist of this sequence number (and all before it) is durable; 0: at once.
+   */
   readonly after: number;
 }
 
 export interface ReadState {
   readonly context: number;
-  /** Reads at this index are linearizable once it is applied. Absent: leadership was lost; ask again. */
+  /**
+   * Reads at this index are linearizable once it is applied. Absent: leadership was lost; ask
+   * again.
+   */
   readonly index?: LogIndex;
 }
 
@@ -236,8 +249,8 @@ export interface Ready {
   readonly committed: readonly Entry[];
   readonly reads: readonly ReadState[];
   /**
-   * Set once, when a damaged member durably holds all it may have lost: the driver clears its durable
-   * mark of the damage and then says `advance({kind: "repaired"})`.
+   * Set once, when a damaged member durably holds all it may have lost: the driver clears its
+   * durable mark of the damage and then says `advance({kind: "repaired"})`.
    */
   readonly repaired?: true;
 }
@@ -259,7 +272,9 @@ export interface RaftStatus {
   readonly applied: LogIndex;
   readonly lastIndex: LogIndex;
   readonly conf: ConfState;
-  /** Leader only: per member, the highest index known replicated and whether it was recently heard. */
+  /**
+   * Leader only: per member, the highest index known replicated and whether it was recently heard.
+   */
   readonly progress: readonly {
     readonly peer: PeerId;
     readonly match: LogIndex;

@@ -12,7 +12,10 @@ function isPeer(value: number): boolean {
   return Number.isInteger(value) && value >= 1 && value <= 0xffffffff;
 }
 
-/** Members ascending without repetition, none in two sets; joint fields empty until they mean something. */
+/**
+ * Members ascending without repetition, none in two sets; joint fields empty until they mean
+ * something.
+ */
 export function confProblem(conf: ConfState): string | undefined {
   if (conf.votersOutgoing.length > 0 || conf.learnersNext.length > 0 || conf.autoLeave) {
     return "joint configurations are not supported";

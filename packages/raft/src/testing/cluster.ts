@@ -1,4 +1,6 @@
-/** Members and the network between them. Deterministic; `settle` for stories, `chaos.ts` for storms. */
+/**
+ * Members and the network between them. Deterministic; `settle` for stories, `chaos.ts` for storms.
+ */
 
 import { as, assert, present, Prng, utf8, utf8Text, type PeerId } from "@blixard/std";
 import {

@@ -1,4 +1,7 @@
-/** One member under test: the core, a disk that keeps only what was synced, and a driver like the real. */
+/**
+ * One member under test: the core, a disk that keeps only what was synced, and a driver like the
+ * real.
+ */
 
 import { assert, present, type LogIndex, type PeerId, type Random, type Term } from "@blixard/std";
 import {
@@ -163,7 +166,8 @@ export class Member {
   #lie(): void {
     const last = this.persists.at(-1);
     if (last === undefined || last.seq <= this.durableSeq) return;
-    // A snapshot is honest, or the state machine under test would go wrong before the protocol does.
+    // A snapshot is honest, or the state machine under test would go wrong before the protocol
+    // does.
     if (this.persists.some((persist) => persist.snapshot !== undefined)) return;
     this.durableSeq = last.seq;
     advance(this.state, { kind: "persisted", seq: last.seq });
