@@ -23,7 +23,7 @@ interface Kind<R> {
 const VM: Kind<VmRecord> = { kind: "VM", hint: "blixard vm ls", nameOf: (vm) => vm.spec.name };
 const NODE: Kind<NodeRecord> = {
   kind: "node",
-  hint: "blixard node ls",
+  hint: "blixard cluster nodes",
   nameOf: (node) => node.name,
 };
 

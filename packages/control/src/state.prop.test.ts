@@ -14,8 +14,8 @@ import { epoch, GIB, META, nodeId, registrationOf, specOf, tokenHash } from "./t
 import { vmId, World } from "./testing/world.ts";
 import type { Change, Command, CommandResult, NodeRecord, VmRecord } from "./types.ts";
 
-const SEEDS = 40;
-const COMMANDS = 350;
+const SEEDS = 25;
+const COMMANDS = 300;
 const NODES = 4;
 const VMS = 12;
 
@@ -284,9 +284,9 @@ test("whatever commands come, the state stays whole and the same on every replic
     }
   }
   for (const kind of Object.keys(SAMPLES)) {
-    assert.ok((tally.get(`${kind} ok`) ?? 0) > 20, `${kind} succeeded: ${tally.get(`${kind} ok`)}`);
+    assert.ok((tally.get(`${kind} ok`) ?? 0) > 10, `${kind} succeeded: ${tally.get(`${kind} ok`)}`);
     if (kind === "createJoinToken") continue;
-    assert.ok((tally.get(`${kind} refused`) ?? 0) > 20, `${kind} was refused`);
+    assert.ok((tally.get(`${kind} refused`) ?? 0) > 10, `${kind} was refused`);
   }
   assert.ok((tally.get("garbage refused") ?? 0) > 100);
 });

@@ -11,7 +11,7 @@ export function noSuchVm(id: VmId): Err<Failure> {
 
 export function noSuchNode(id: NodeId): Err<Failure> {
   const message = `There is no node ${id}`;
-  return err(failure("NotFound", { kind: "node", name: id }, message, "blixard node ls"));
+  return err(failure("NotFound", { kind: "node", name: id }, message, "blixard cluster nodes"));
 }
 
 export function conflict(message: string, hint?: string): Err<Failure> {
