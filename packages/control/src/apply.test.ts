@@ -14,7 +14,8 @@ function poisoned(field: string): { world: World; heal: () => void } {
   const trap: VmRecord = new Proxy(whole, {
     get(target, property, receiver) {
       if (property === field) throw new RangeError(`poisoned ${field}`);
-      return Reflect.get(target, property, receiver) as unknown;
+      const value: unknown = Reflect.get(target, property, receiver);
+      return value;
     },
   });
   owned(world.state).vms.set(vmId(3), trap);

@@ -1,7 +1,7 @@
 /**
- * (state, committed entry) -> result: total and transactional. Whatever the bytes are, the answer is a
- * typed result, the same on every node; a refused command changes nothing; an unexpected throw discards
- * that command's changes, raises an alarm, and the state goes on.
+ * (state, committed entry) -> result: total and transactional. Whatever the bytes are, the answer
+ * is a typed result, the same on every node; a refused command changes nothing; an unexpected throw
+ * discards that command's changes, raises an alarm, and the state goes on.
  */
 
 import { err, failure, toHex, type Failure, type LogIndex, type Term } from "@blixard/std";
@@ -69,7 +69,9 @@ function run(state: OwnedState, at: EntryPosition, bytes: Uint8Array): CommandRe
   return { ok: true, value: Object.freeze(outcome.value), changes };
 }
 
-/** Applies one committed entry. Entries come in log order, each once; a repeated index is an alarm. */
+/**
+ * Applies one committed entry. Entries come in log order, each once; a repeated index is an alarm.
+ */
 export function applyCommand(
   state: ControlState,
   at: EntryPosition,

@@ -213,9 +213,9 @@ function parse(bytes: Uint8Array): Result<unknown, Failure> {
 }
 
 /**
- * The exact reverse of `encodeCommand` for anything that may stand in the log. Failures are the same on
- * every node: Corrupt (not a command at all), TooLarge, Unsupported (version or kind unknown here),
- * InvalidArgument (a field).
+ * The exact reverse of `encodeCommand` for anything that may stand in the log. Failures are the
+ * same on every node: Corrupt (not a command at all), TooLarge, Unsupported (version or kind
+ * unknown here), InvalidArgument (a field).
  */
 export function decodeCommand(bytes: Uint8Array): Result<Envelope, Failure> {
   if (bytes.length > COMMAND_BYTES_MAX) {
@@ -260,7 +260,8 @@ export function checkProposable(state: ControlState, command: Command): Result<v
   const lowest = lowestCommandVersion(state);
   if (needed <= lowest) return ok(undefined);
   const what = `${command.kind} (command version ${needed})`;
-  const message = `Cannot propose ${what}: a node of the cluster understands only version ${lowest}`;
+  const why = `a node of the cluster understands only version ${lowest}`;
+  const message = `Cannot propose ${what}: ${why}`;
   return err(failure("Unsupported", { what }, message, "blixard cluster status"));
 }
 

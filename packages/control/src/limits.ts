@@ -1,4 +1,6 @@
-/** Every limit of the control plane, once, with its unit; the relations between them are asserted. */
+/**
+ * Every limit of the control plane, once, with its unit; the relations between them are asserted.
+ */
 
 import { assert } from "@blixard/std";
 import type { LeaseOptions } from "./types.ts";

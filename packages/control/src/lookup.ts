@@ -46,7 +46,8 @@ function byPrefix<K extends string, R extends { readonly id: K }>(
   const names = matches.map(of.nameOf).sort();
   const few = names.slice(0, MATCHES_MAX);
   const more = names.length > few.length ? ` and ${names.length - few.length} more` : "";
-  const message = `${JSON.stringify(ref)} names ${names.length} ${of.kind}s: ${few.join(", ")}${more}`;
+  const which = `${few.join(", ")}${more}`;
+  const message = `${JSON.stringify(ref)} names ${names.length} ${of.kind}s: ${which}`;
   const data = { kind: of.kind, name: ref, matches: few };
   return err(failure("Ambiguous", data, message, of.hint));
 }

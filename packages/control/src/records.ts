@@ -1,6 +1,7 @@
 /**
- * The one canonical encoding of records: a JSON list with the fields in a fixed order and label pairs
- * sorted. State hashes and snapshots are made of it, so a change of it is a new snapshot version.
+ * The one canonical encoding of records: a JSON list with the fields in a fixed order and label
+ * pairs sorted. State hashes and snapshots are made of it, so a change of it is a new snapshot
+ * version.
  */
 
 import { hash64, utf8, type LogIndex } from "@blixard/std";

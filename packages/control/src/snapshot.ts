@@ -1,7 +1,7 @@
 /**
- * The state as bytes: magic "BXCS", version, counters, table sizes; then every record in canonical form
- * behind a u32 length, by table, by shard, by key; then the state hash and "END.". Equal states give
- * equal bytes. Cut into chunks anywhere: the reader sees one stream.
+ * The state as bytes: magic "BXCS", version, counters, table sizes; then every record in canonical
+ * form behind a u32 length, by table, by shard, by key; then the state hash and "END.". Equal
+ * states give equal bytes. Cut into chunks anywhere: the reader sees one stream.
  */
 
 import {
@@ -101,8 +101,9 @@ function* chunked(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
 }
 
 /**
- * A consistent copy as of this call, in chunks of at most SNAPSHOT_CHUNK_BYTES_MAX made one by one as
- * they are asked for, while commands go on being applied: the call itself only marks shards as shared.
+ * A consistent copy as of this call, in chunks of at most SNAPSHOT_CHUNK_BYTES_MAX made one by one
+ * as they are asked for, while commands go on being applied: the call itself only marks shards as
+ * shared.
  */
 export function snapshotState(state: ControlState): Iterator<Uint8Array> {
   const { nodes, vms, joinTokens, counters } = owned(state);
@@ -281,8 +282,8 @@ function restore(chunks: Source): OwnedState {
 }
 
 /**
- * A new state from the chunks of `snapshotState`, cut anywhere. Everything is checked: magic, version,
- * every field of every record, references, counts, the hash. The error says what is wrong.
+ * A new state from the chunks of `snapshotState`, cut anywhere. Everything is checked: magic,
+ * version, every field of every record, references, counts, the hash. The error says what is wrong.
  */
 export function restoreState(chunks: Iterable<Uint8Array>): Result<ControlState, string> {
   try {

@@ -1,6 +1,7 @@
 /**
- * The replicated state: three tables, four numbers, and what is derived from the tables (indexes, usage,
- * hash). Derived data is kept up by `publish`, record by record, so that no command costs the whole table.
+ * The replicated state: three tables, four numbers, and what is derived from the tables (indexes,
+ * usage, hash). Derived data is kept up by `publish`, record by record, so that no command costs
+ * the whole table.
  */
 
 import { hash64, utf8, type LogIndex, type NodeId, type VmId } from "@blixard/std";
@@ -83,7 +84,10 @@ export function owned(state: ControlState): OwnedState {
   return state as OwnedState;
 }
 
-/** What the indexes need of a VM record; read before anything changes, so that `publish` cannot throw. */
+/**
+ * What the indexes need of a VM record; read before anything changes, so that `publish` cannot
+ * throw.
+ */
 interface VmFacts {
   readonly name: string;
   readonly nodeId: NodeId | undefined;

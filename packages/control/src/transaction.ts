@@ -1,7 +1,7 @@
 /**
- * One command's changes, apart from the state until the command has succeeded. A handler reads through
- * the transaction and writes into it; `stage` does everything that may throw; `publish` cannot.
- * Indexes are read from the state below: no command reads by index what it wrote itself.
+ * One command's changes, apart from the state until the command has succeeded. A handler reads
+ * through the transaction and writes into it; `stage` does everything that may throw; `publish`
+ * cannot. Indexes are read from the state below: no command reads by index what it wrote itself.
  */
 
 import type { LogIndex, NodeId, PeerId, Result, Failure, Term, VmId } from "@blixard/std";

@@ -1,7 +1,8 @@
 /**
  * Small decoders for data from outside. Each takes any value and its path and returns the value in
- * canonical form (fresh, frozen, known fields only) or throws `InvalidValue`; `decode` turns that into
- * a Result. Messages are the same on every node: nothing of the engine's own wording enters them.
+ * canonical form (fresh, frozen, known fields only) or throws `InvalidValue`; `decode` turns that
+ * into a Result. Messages are the same on every node: nothing of the engine's own wording enters
+ * them.
  */
 
 import { err, failure, ok, utf8, type Failure, type Result } from "@blixard/std";
@@ -72,7 +73,8 @@ export function pattern<T extends string>(regex: RegExp, expected: string): Deco
 
 /** Well-formed Unicode (no lone surrogates) of at most `bytesMax` bytes of UTF-8. */
 export function text(bytesMax: number, without?: RegExp): Decoder<string> {
-  const expected = `text of at most ${bytesMax} bytes${without ? " without control characters" : ""}`;
+  const kind = without === undefined ? "text" : "text without control characters";
+  const expected = `${kind} of at most ${bytesMax} bytes`;
   return (value, path) => {
     if (typeof value !== "string" || value.length > bytesMax || !value.isWellFormed()) {
       return invalid(value, path, expected);
@@ -165,7 +167,8 @@ export function record<T extends object>(
         out[name] = decoder(fields[name], at + name);
       }
     }
-    // Safe: every field of T was decoded by the decoder that the type of `required` and `optional` asks for.
+    // Safe: every field of T was decoded by the decoder that the type of `required` and `optional`
+    // asks for.
     return Object.freeze(out) as T;
   };
 }

@@ -5,7 +5,10 @@ import { nodeId, vmId, World } from "../testing/world.ts";
 import { registrationOf } from "../testing/world.ts";
 import type { VmPhase, VmRecord } from "../types.ts";
 
-/** Node 1 up with VMs: 1 running, 2 running and stopped, 3 running and deleting, 4 failed, 5 scheduled. */
+/**
+ * Node 1 up with VMs: 1 running, 2 running and stopped, 3 running and deleting, 4 failed, 5
+ * scheduled.
+ */
 function populated(): World {
   const world = new World();
   world.addNode(1);
@@ -54,7 +57,7 @@ test("acquireLease begins the next epoch; what was live is to be started again, 
   assert.match(world.vm(1).reason ?? "", /node-1 began lease epoch 2/);
 });
 
-test("acquireLease refuses an unknown node and an epoch that moved on, naming the current one", () => {
+test("acquireLease refuses an unknown node, and an epoch that moved on by naming it", () => {
   const world = populated();
   const stray = world.refused({ kind: "acquireLease", nodeId: nodeId(9), fromEpoch: 0 });
   assert.equal(stray.code, "NotFound");

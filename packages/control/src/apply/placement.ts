@@ -9,7 +9,10 @@ import { beingDeleted, conflict, noSuchNode, noSuchVm, staleLease } from "./refu
 
 type CommandOf<K extends Command["kind"]> = Extract<Command, { readonly kind: K }>;
 
-/** Checks again what the planner saw: between its plan and this entry anything may have been applied. */
+/**
+ * Checks again what the planner saw: between its plan and this entry anything may have been
+ * applied.
+ */
 export function placeVm(
   tx: Transaction,
   { vmId, nodeId, atRevision }: CommandOf<"placeVm">,
@@ -38,8 +41,8 @@ export function placeVm(
 const CLAIMABLE: ReadonlySet<VmPhase> = new Set(["scheduled", "starting", "running", "stopped"]);
 
 /**
- * Permission for one start. The node asks only when nothing of the VM runs there; whatever it reports
- * under an earlier epoch is refused from here on.
+ * Permission for one start. The node asks only when nothing of the VM runs there; whatever it
+ * reports under an earlier epoch is refused from here on.
  */
 export function claimStart(
   tx: Transaction,

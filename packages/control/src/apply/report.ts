@@ -5,8 +5,8 @@
  *       |          |          |        | failed, when it cannot start or crashed too often
  *       +----------+----------+------> | record removed: "gone" while it is being deleted
  *
- * Within one epoch it only goes to the right: a start that ended never lives again, and a report that
- * says what the record says already changes nothing.
+ * Within one epoch it only goes to the right: a start that ended never lives again, and a report
+ * that says what the record says already changes nothing.
  */
 
 import { ok } from "@blixard/std";
@@ -54,7 +54,8 @@ function crashed(vm: VmRecord, reason: string): VmPatch {
 function stopped(vm: VmRecord, report: Report, commandExit: number | undefined): VmPatch {
   const { reason } = report;
   if (vm.deleting || vm.desired === "stopped") return { phase: "stopped", reason, commandExit };
-  // restarts is 0 when somebody said "run" after this start was claimed: then its end is not the end.
+  // restarts is 0 when somebody said "run" after this start was claimed: then its end is not the
+  // end.
   if (commandExit !== undefined && vm.restarts > 0) {
     return { phase: "stopped", desired: "stopped", reason, commandExit };
   }

@@ -11,8 +11,8 @@ export function vmsOf(tx: Transaction, nodeId: NodeId): readonly VmRecord[] {
 }
 
 /**
- * The node is out of the game, with what it had of the VM on its disk. "failed" stays: only somebody who
- * starts it again gives it new tries.
+ * The node is out of the game, with what it had of the VM on its disk. "failed" stays: only
+ * somebody who starts it again gives it new tries.
  */
 export function unplace(tx: Transaction, vm: VmRecord, reason: string): void {
   if (vm.deleting) dropVm(tx, vm);

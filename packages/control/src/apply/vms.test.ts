@@ -55,7 +55,7 @@ test("a name is free again once its VM is gone", () => {
   assert.equal(world.ok(create(2, "web")).vm?.id, vmId(2));
 });
 
-test("setDesired stopped: pending and scheduled stop at once, live ones when their node says so", () => {
+test("setDesired stopped: pending and scheduled at once, live ones when their node says so", () => {
   const world = new World();
   world.addNode(1);
   world.addVm(1);

@@ -1,6 +1,7 @@
 /**
- * Lease datagrams: magic "BXL", version, kind, node id (16 bytes), request id, lease epoch; a refusal
- * adds the current epoch and a reason. Integers little-endian, eight bytes. See docs/formats.md.
+ * Lease datagrams: magic "BXL", version, kind, node id (16 bytes), request id, lease epoch; a
+ * refusal adds the current epoch and a reason. Integers little-endian, eight bytes. See
+ * docs/formats.md.
  */
 
 import {

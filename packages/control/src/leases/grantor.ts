@@ -1,23 +1,26 @@
 /**
  * The leader's side of all leases. Plain data; time comes in with each call.
  *
- * Why no VM of a node lives when its lease is declared lost. Let a node send a renewal at instant s and
- * the leader grant it at instant g, after a quorum round begun when the request had come in: s < g.
+ * Why no VM of a node lives when its lease is declared lost. Let a node send a renewal at instant s
+ * and the leader grant it at instant g, after a quorum round begun when the request had come in:
+ * s lies before g.
  *   1. The node's VMs are dead once its clock has advanced stopAfterMs since s, plus at most
  *      maxClockJumpMs of unseen suspension and LEASE_KILL_ALLOWANCE_MS of killing.
  *   2. While the node's clock advances x, the leader's advances at most x * (1 + maxDriftRatio).
  *      Hence on the leader's clock they are dead by
  *      s + (stopAfterMs + maxClockJumpMs + LEASE_KILL_ALLOWANCE_MS) * (1 + maxDriftRatio).
- *   3. The leader proposes the expiry only after g + leaseMs * (1 + maxDriftRatio), and limits.ts asserts
- *      stopAfterMs + maxClockJumpMs + LEASE_KILL_ALLOWANCE_MS <= leaseMs. With s < g, 2 lies before 3.
+ *   3. The leader proposes the expiry only after g + leaseMs * (1 + maxDriftRatio), and limits.ts
+ *      asserts stopAfterMs + maxClockJumpMs + LEASE_KILL_ALLOWANCE_MS <= leaseMs. As s
+ *      lies before g, the instant of 2 lies before that of 3.
  *   4. A grant never follows an expiry: from the proposal on this leader refuses the epoch; a later
- *      leader grants only after a quorum round with every earlier entry applied, so it sees the expiry in
- *      the record; and an expiry that reaches the log under another term than it was decided in is
- *      refused by apply.
- *   5. A new leader does not know when its predecessors granted. Whatever they grant, however late they
- *      wake up to do it, answers a request whose quorum round succeeded before the new leader's election
- *      (some member answered the round first and voted later), and rounds begin after the sending. So
- *      s lies before the election, and the new leader counts every lease from its election or later.
+ *      leader grants only after a quorum round with every earlier entry applied, so it sees the
+ *      expiry in the record; and an expiry that reaches the log under another term than it was
+ *      decided in is refused by apply.
+ *   5. A new leader does not know when its predecessors granted. Whatever they grant, however late
+ *      they wake up to do it, answers a request whose quorum round succeeded before the new
+ *      leader's election (some member answered the round first and voted later), and rounds begin
+ *      after the sending. So s lies before the election, and the new leader counts every lease from
+ *      its election or later.
  */
 
 import { assert, type NodeId } from "@blixard/std";
@@ -46,8 +49,8 @@ export interface LeaseRequest {
 
 export type GrantorEffect =
   /**
-   * Begin a quorum round now (one round may serve many tokens); when it has succeeded and every entry
-   * before it is applied, call `grantorConfirmed`. When it fails, forget the token.
+   * Begin a quorum round now (one round may serve many tokens); when it has succeeded and every
+   * entry before it is applied, call `grantorConfirmed`. When it fails, forget the token.
    */
   | { readonly kind: "confirm"; readonly token: number }
   /** Propose expireLease in exactly this term. Comes again until the record shows it. */
@@ -145,8 +148,8 @@ export function grantorAbandoned(grantor: LeaseGrantor, token: number): void {
 }
 
 /**
- * The quorum round of `token` succeeded and every entry before it is applied; `recordOf` reads the node's
- * record from that state. Undefined: an old token, there is nobody to answer.
+ * The quorum round of `token` succeeded and every entry before it is applied; `recordOf` reads the
+ * node's record from that state. Undefined: an old token, there is nobody to answer.
  */
 export function grantorConfirmed(
   grantor: LeaseGrantor,

@@ -3,10 +3,10 @@
  *
  *   needsLease --acquire, epoch moves on--> waiting --first grant--> held
  *       ^                                      |                       |
- *       +---- refused, deadline, clock jump ---+-----------------------+   ("expired": kill all VMs now)
+ *       +---- refused, deadline, clock jump ---+-----------------------+  "expired": kill all VMs
  *
- * The deadline counts from the *sending* of the request that was granted, whenever the answer arrives:
- * the leader's own count begins later, at the grant (see grantor.ts for the inequality).
+ * The deadline counts from the *sending* of the request that was granted, whenever the answer
+ * arrives: the leader's own count begins later, at the grant (see grantor.ts for the inequality).
  */
 
 import { assert } from "@blixard/std";
@@ -23,8 +23,8 @@ export type HolderEffect =
     }
   /**
    * VMs may run until the first of the two passes, each on its own clock of the host; neither moves
-   * backwards within an epoch. Supervisors must count both: while the daemon stalls, only they see short
-   * suspensions add up.
+   * backwards within an epoch. Supervisors must count both: while the daemon stalls, only they see
+   * short suspensions add up.
    */
   | {
       readonly kind: "extend";
@@ -204,8 +204,9 @@ export function holderTick(holder: LeaseHolder, tick: HolderTick): HolderEffect[
 }
 
 /**
- * An answer from a leader. Answers to requests not sent, answered already, or of another epoch change
- * nothing. Give `now` where it is at hand: after a suspension the answer may be read before any tick.
+ * An answer from a leader. Answers to requests not sent, answered already, or of another epoch
+ * change nothing. Give `now` where it is at hand: after a suspension the answer may be read before
+ * any tick.
  */
 export function holderReply(
   holder: LeaseHolder,

@@ -1,7 +1,8 @@
 /**
- * One node, three machines that lead in turn, clocks that drift as far as they may, messages lost, late
- * and out of order, partitions, daemons that stall or start anew, machines that sleep, leaders that do
- * not know they were deposed: nothing lives when an expiry is carried out or a new lease begins.
+ * One node, three machines that lead in turn, clocks that drift as far as they may, messages lost,
+ * late and out of order, partitions, daemons that stall or start anew, machines that sleep, leaders
+ * that do not know they were deposed: nothing lives when an expiry is carried out or a new lease
+ * begins.
  */
 
 import assert from "node:assert/strict";
@@ -34,7 +35,9 @@ const SEEDS = 120;
 const REAL_MS = 120_000;
 const ID = nodeId(1);
 
-/** What is granted or declared by a leader beyond the honest rules, to see that the checker sees. */
+/**
+ * What is granted or declared by a leader beyond the honest rules, to see that the checker sees.
+ */
 interface Sabotage {
   readonly leaseMs?: number;
   /** Proposals that reach a later leader are carried out as that leader's own. */
@@ -258,8 +261,9 @@ class LeaseWorld {
   }
 
   /**
-   * Asleep, nothing of the machine runs. Between waking and the daemon's first look at the clocks a VM may
-   * run (docs/consistency.md); here that look comes first when the sleep was longer than allowed.
+   * Asleep, nothing of the machine runs. Between waking and the daemon's first look at the clocks a
+   * VM may run (docs/consistency.md); here that look comes first when the sleep was longer than
+   * allowed.
    */
   #sleep(asleepMs: number): void {
     this.#sleptMs += asleepMs;
@@ -327,7 +331,7 @@ test("nothing lives when its lease is declared lost, or when the next one begins
   assert.ok(grants > 20 * SEEDS, `${grants} grants`);
 });
 
-test("the checker sees it when a leader waits too short, or acts on an earlier leader's decision", () => {
+test("the checker sees a leader that waits too short, or acts on an earlier one's decision", () => {
   assert.ok(run(SEEDS, { leaseMs: 4000 }).violations > 0);
   assert.ok(run(SEEDS, { anyTerm: true }).violations > 0);
 });

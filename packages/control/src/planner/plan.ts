@@ -1,6 +1,6 @@
 /**
- * Where pending VMs go: synchronous, deterministic, bounded. The plan is advice; `placeVm` checks each
- * placement again when it is applied, so a plan made from a state that moved on does no harm.
+ * Where pending VMs go: synchronous, deterministic, bounded. The plan is advice; `placeVm` checks
+ * each placement again when it is applied, so a plan made from a state that moved on does no harm.
  *
  * Spread: the node with the fewest VMs, then with the greatest free fraction, then by name.
  */
@@ -78,7 +78,8 @@ function describe(candidate: Candidate): string {
   const { capacity } = candidate.node;
   const { used, vms } = candidate;
   const memory = formatBytes(capacity.memoryBytes - used.memoryBytes);
-  return `${vms} VM${vms === 1 ? "" : "s"}, ${capacity.vcpus - used.vcpus} vCPUs and ${memory} free`;
+  const vcpus = capacity.vcpus - used.vcpus;
+  return `${vms} VM${vms === 1 ? "" : "s"}, ${vcpus} vCPUs and ${memory} free`;
 }
 
 interface Weighed {
@@ -127,9 +128,9 @@ function placeable(vm: VmRecord | undefined): vm is VmRecord {
 }
 
 /**
- * Placements for up to PLAN_BATCH pending VMs, oldest first, each counting those before it. VMs of a
- * shape that was found to fit nowhere are passed over at no cost. Pass the `next` of one call as `after`
- * of the following one, so that VMs which fit nowhere cannot keep the others waiting.
+ * Placements for up to PLAN_BATCH pending VMs, oldest first, each counting those before it. VMs of
+ * a shape that was found to fit nowhere are passed over at no cost. Pass the `next` of one call as
+ * `after` of the following one, so that VMs which fit nowhere cannot keep the others waiting.
  */
 export function plan(state: ControlState, options: { readonly after?: PlanCursor } = {}): Plan {
   const { index, vms } = owned(state);
@@ -167,8 +168,8 @@ export function plan(state: ControlState, options: { readonly after?: PlanCursor
 }
 
 /**
- * Why a VM is where it is, or what each node would say to it now. For a VM that has a node, the node's
- * own load is counted without it. Undefined when there is no such VM.
+ * Why a VM is where it is, or what each node would say to it now. For a VM that has a node, the
+ * node's own load is counted without it. Undefined when there is no such VM.
  */
 export function explain(state: ControlState, vmId: VmId): PlacementExplanation | undefined {
   const vm = state.vms.get(vmId);
@@ -189,8 +190,8 @@ export function explain(state: ControlState, vmId: VmId): PlacementExplanation |
 }
 
 /**
- * Whether some node, empty, could hold the VM. Nodes that are lost count, they may come back; a cluster
- * without nodes refuses nothing.
+ * Whether some node, empty, could hold the VM. Nodes that are lost count, they may come back; a
+ * cluster without nodes refuses nothing.
  */
 export function canEverFit(state: ControlState, spec: VmSpec): Result<void, Failure> {
   const none: Capacity = { vcpus: 0, memoryBytes: 0, diskBytes: 0 };
