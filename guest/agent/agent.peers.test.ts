@@ -17,6 +17,7 @@ import {
 } from "../../packages/drivers/src/agent/testing/client-cases.ts";
 import { encodeFrame, FrameParser } from "../../packages/drivers/src/agent/frame.ts";
 import { encodePayload, FRAME } from "../../packages/drivers/src/agent/messages.ts";
+import { rawCases } from "../../packages/drivers/src/agent/testing/raw-cases.ts";
 import { compileAgent } from "../image/compile.ts";
 
 let folder = "";
@@ -69,6 +70,7 @@ async function startReal(): Promise<AgentUnderTest> {
 }
 
 agentCases("C agent", startReal);
+rawCases("C agent", startReal);
 
 /** Frames, noise, cut and flipped frames. */
 function hostileBytes(random: Prng): Uint8Array {

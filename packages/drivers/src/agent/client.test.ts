@@ -14,6 +14,7 @@ import {
   type AgentUnderTest,
 } from "./testing/client-cases.ts";
 import { AgentClient } from "./client.ts";
+import { rawCases } from "./testing/raw-cases.ts";
 import { FakeAgent } from "./fake-agent.ts";
 import { encodeFrame, FrameParser } from "./frame.ts";
 import { OUTPUT_WINDOW_BYTES } from "./limits.ts";
@@ -46,6 +47,7 @@ async function startFake(): Promise<AgentUnderTest> {
 }
 
 agentCases("fake agent", startFake);
+rawCases("fake agent", startFake);
 
 /** An agent that says exactly what a test wants. */
 function scripted(answer: (type: number, stream: number) => readonly AgentMessage[]): AgentClient {

@@ -14,7 +14,12 @@ import { FakeProcess } from "./fake-process.ts";
 import { errnoOf, exitCode, killGroup, type FakeStream } from "./fake-stream.ts";
 import { encodeFrame, FrameParser, type Frame } from "./frame.ts";
 import { ERRNO } from "./guest-errors.ts";
-import { PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN, STREAMS_MAX } from "./limits.ts";
+import {
+  PROTOCOL_VERSION_MAX,
+  PROTOCOL_VERSION_MIN,
+  STREAMS_MAX,
+  WINDOW_BYTES_MAX,
+} from "./limits.ts";
 import {
   CAPABILITY,
   decodeHostMessage,
@@ -139,7 +144,12 @@ export class FakeAgent {
   }
 
   #open(id: number, message: HostMessage & { kind: "exec" | "fileWrite" | "fileRead" }): void {
-    if (id === 0 || this.#streams.has(id)) return;
+    if (id === 0 || this.#streams.has(id)) {
+      return this.#refuse(id, ERRNO.EINVAL, `stream ${id} is in use`);
+    }
+    if (message.kind !== "fileWrite" && message.windowBytes > WINDOW_BYTES_MAX) {
+      return this.#refuse(id, ERRNO.EINVAL, "the window is too large");
+    }
     if (this.#streams.size >= STREAMS_MAX) {
       return this.#refuse(id, ERRNO.EAGAIN, `${STREAMS_MAX} streams are open`);
     }

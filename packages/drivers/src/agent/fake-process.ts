@@ -4,7 +4,13 @@ import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import type { Readable } from "node:stream";
 import { errnoOf, exitCode, killGroup, type FakeStream } from "./fake-stream.ts";
 import { ERRNO } from "./guest-errors.ts";
-import { CLOSE_GRACE_MS, EXIT_LINGER_MS, INPUT_WINDOW_BYTES, PAYLOAD_BYTES_MAX } from "./limits.ts";
+import {
+  CLOSE_GRACE_MS,
+  EXIT_LINGER_MS,
+  INPUT_WINDOW_BYTES,
+  PAYLOAD_BYTES_MAX,
+  WINDOW_BYTES_MAX,
+} from "./limits.ts";
 import type { AgentMessage, HostMessage } from "./messages.ts";
 
 interface FakeProcessOptions {
@@ -18,6 +24,7 @@ export class FakeProcess implements FakeStream {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #send: (message: AgentMessage) => void;
   #credit: number;
+  #inputCredit = INPUT_WINDOW_BYTES;
   #exitCode: number | undefined;
   #openOutputs = 2;
   #discard = false;
@@ -57,16 +64,9 @@ export class FakeProcess implements FakeStream {
 
   receive(message: HostMessage): void {
     switch (message.kind) {
-      case "stdin": {
-        const { stdin } = this.#child;
-        const bytes = message.data.length;
-        if (stdin.writable) {
-          stdin.write(message.data, () => this.#send({ kind: "credit", bytes }));
-        } else {
-          this.#send({ kind: "credit", bytes });
-        }
+      case "stdin":
+        this.#input(message.data);
         break;
-      }
       case "stdinClose":
         this.#child.stdin.end();
         break;
@@ -74,6 +74,9 @@ export class FakeProcess implements FakeStream {
         killGroup(this.#child, message.signal);
         break;
       case "credit":
+        if (this.#credit + message.bytes > WINDOW_BYTES_MAX) {
+          return this.#fail("malformed credit");
+        }
         this.#credit += message.bytes;
         this.#pump();
         break;
@@ -85,7 +88,7 @@ export class FakeProcess implements FakeStream {
         this.#pump();
         break;
       default:
-        this.#send({ kind: "error", errno: ERRNO.EINVAL, text: `${message.kind} to a process` });
+        this.#fail(`${message.kind} to a process`);
     }
   }
 
@@ -95,6 +98,24 @@ export class FakeProcess implements FakeStream {
     killGroup(this.#child, "SIGKILL");
     this.#child.stdout.destroy();
     this.#child.stderr.destroy();
+  }
+
+  #input(data: Uint8Array): void {
+    if (data.length > this.#inputCredit) return this.#fail("input beyond the stream's credit");
+    this.#inputCredit -= data.length;
+    const giveBack = (): void => {
+      if (this.#finished) return;
+      this.#inputCredit += data.length;
+      this.#send({ kind: "credit", bytes: data.length });
+    };
+    // Into a closed pipe the bytes are lost, but the sender may go on.
+    if (this.#child.stdin.writable) this.#child.stdin.write(data, giveBack);
+    else giveBack();
+  }
+
+  #fail(text: string): void {
+    this.#finish({ kind: "error", errno: ERRNO.EPROTO, text });
+    this.drop();
   }
 
   #pump(): void {
