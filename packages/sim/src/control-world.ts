@@ -6,6 +6,7 @@ import {
   type CommandResult,
   DEFAULT_LEASE_OPTIONS,
   encodeCommand,
+  explain,
   getVm,
   listVms,
   type NodeRegistration,
@@ -250,17 +251,24 @@ class ControlRun {
   #act(): void {
     const alive = this.#wishes.filter(({ isDoomed }) => !isDoomed);
     if (alive.length < VMS_MAX && this.#random.chance(0.5)) return this.#create();
+    const undead = this.#wishes.find(({ isDoomed, isDeleted }) => isDoomed && !isDeleted);
+    if (undead !== undefined && this.#random.chance(0.3)) return this.#delete(undead);
     const wish = alive[this.#random.below(Math.max(1, alive.length))];
     if (wish === undefined) return;
-    if (this.#random.chance(0.3)) {
-      wish.isDoomed = true;
-      this.#propose({ kind: "deleteVm", vmId: wish.id }, (result) => {
-        if (result.ok) wish.isDeleted = true;
-      });
-    } else {
+    if (this.#random.chance(0.3)) this.#delete(wish);
+    else {
       const desired = this.#random.chance(0.4) ? "stopped" : "running";
       this.#propose({ kind: "setDesired", vmId: wish.id, desired }, () => undefined);
     }
+  }
+
+  #delete(wish: Wish): void {
+    wish.isDoomed = true;
+    this.#propose({ kind: "deleteVm", vmId: wish.id }, (result) => {
+      // What is not found although it was created went by an earlier, unanswered delete.
+      const isGone = !result.ok && result.error.code === "NotFound" && wish.isCreated;
+      if (result.ok || isGone) wish.isDeleted = true;
+    });
   }
 
   #create(): void {
@@ -320,6 +328,8 @@ class ControlRun {
       if (vm.deleting) return `${vm.spec.name} is still being deleted`;
       if (vm.phase === "failed") continue;
       const isWanted = vm.desired === "running";
+      // Deletes that failed leave more VMs behind than there is room for.
+      if (vm.phase === "pending" && explain(state, vm.id)?.chosen === undefined) continue;
       if (isWanted !== (where !== undefined)) {
         return `${vm.spec.name} is ${vm.phase}, wanted ${vm.desired}, runs on ${where ?? "none"}`;
       }
