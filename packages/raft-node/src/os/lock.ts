@@ -31,6 +31,8 @@ function startOf(pid: number): string {
     const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
     // Field 22; the command's name, field 2, may itself hold spaces and brackets.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // A killed process whose parent has not yet asked for its exit code writes nothing any more.
+    if (fields[0] === "Z" || fields[0] === "X") return "dead";
     return `${boot}/${fields[19] ?? ""}`;
   } catch (caught) {
     if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes(codeOf(caught))) return "";
