@@ -163,7 +163,7 @@ async function run(cluster: LocalCluster): Promise<Outcome> {
   mkdirSync(evidenceDir);
   const sources = cluster.nodes.map((node) => ({
     node: node.name,
-    vms: join(node.dataDir, "vms"),
+    vms: join(node.dataDir, "vms", "instances"),
   }));
   const evidence = new Evidence(evidenceDir, sources);
   const ledger = new Ledger(cluster.nodes, random.fork());

@@ -13,6 +13,7 @@ import type {
 } from "@blixard/control";
 import {
   applyCommand,
+  checkProposable,
   createControlState,
   encodeCommand,
   restoreState,
@@ -236,6 +237,8 @@ export class Consensus {
 
   /** Resolves with the command's result once it is committed and applied on this node. */
   async tryPropose(command: Command, trace: TraceContext): Promise<CommandResult> {
+    const allowed = checkProposable(this.#machine.state, command);
+    if (!allowed.ok) throw new BlixardError(allowed.error);
     const meta: CommandMeta = {
       correlationId: trace.traceId,
       proposedAtMs: this.#clock.wallMs(),

@@ -64,7 +64,10 @@ async function optionsFor(name: string) {
 }
 
 async function launch(made: InitResult, api: string): Promise<Running> {
-  const daemon = await startDaemon({ dataDir: made.dataDir, logLevel: "silent" });
+  const daemon = await startDaemon({
+    dataDir: made.dataDir,
+    logLevel: process.env["BLIXARD_TEST_LOG"] ?? "silent",
+  });
   const client = createClient({ endpoint: `http://${api}`, token: made.token });
   const running = { made, client, api, daemon };
   nodes.push(running);
@@ -230,7 +233,7 @@ test("a second node in one folder, and a taken port, are refused", async () => {
   await assert.rejects(initNode({ ...options, dataDir: made.dataDir }), fails("AlreadyExists"));
   const busy = await initNode({ ...options, api });
   await assert.rejects(
-    startDaemon({ dataDir: busy.dataDir, logLevel: "silent" }),
+    startDaemon({ dataDir: busy.dataDir, logLevel: process.env["BLIXARD_TEST_LOG"] ?? "silent" }),
     fails("PortInUse"),
   );
 });
@@ -242,7 +245,11 @@ test("a node that was restarted has its state, and refuses a configuration that 
   const toml = join(last.made.dataDir, "node.toml");
   const whole = readFileSync(toml, "utf8");
   writeFileSync(toml, whole.replace("format", "fromat"));
-  const start = () => startDaemon({ dataDir: last.made.dataDir, logLevel: "silent" });
+  const start = () =>
+    startDaemon({
+      dataDir: last.made.dataDir,
+      logLevel: process.env["BLIXARD_TEST_LOG"] ?? "silent",
+    });
   await assert.rejects(start(), fails("Corrupt"));
   writeFileSync(toml, whole);
   last.daemon = await start();

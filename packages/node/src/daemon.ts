@@ -90,6 +90,8 @@ class Daemon implements RunningDaemon {
   /** What was started, newest last; closing goes through it backwards. */
   readonly #closers: (() => Promise<void> | void)[] = [];
   #closing: Promise<void> | undefined;
+  /** Writes of cluster.json, one after the other. */
+  #remembering: Promise<void> = Promise.resolve();
   #recovered = false;
   #damaged = false;
   #onChange: () => void = () => undefined;
@@ -129,7 +131,7 @@ class Daemon implements RunningDaemon {
     });
     this.#closers.push(() => api.close());
     this.apiAddress = api.address;
-    this.#log.info({ api: api.address, node: this.nodeAddress, driver: driver.name }, "node is up");
+    this.#log.info({ api: api.address, address: this.nodeAddress }, "node is up");
   }
 
   async #openConsensus(transport: Transport): Promise<Consensus> {
@@ -415,6 +417,7 @@ class Daemon implements RunningDaemon {
         this.#log.warn({ err: String(caught) }, "a part did not close cleanly");
       }
     }
+    await this.#remembering;
     this.#log.info("node is down");
     this.#settle.resolve();
   }

@@ -48,6 +48,8 @@ export class LeaderLoop {
   readonly #grantor: LeaseGrantor;
   #term = 0;
   #planning = false;
+  /** Where the next plan goes on, when one could not look at every pending VM. */
+  #planFrom: Parameters<typeof plan>[1] = {};
   #changing = false;
 
   constructor(deps: LeaderDeps) {
@@ -109,8 +111,10 @@ export class LeaderLoop {
   }
 
   async #place(): Promise<void> {
-    for (const command of plan(this.#deps.consensus.state).placements) {
-      const result = await this.#deps.propose(command);
+    const { placements, next } = plan(this.#deps.consensus.state, this.#planFrom);
+    this.#planFrom = next === undefined ? {} : { after: next };
+    const results = await Promise.all(placements.map((command) => this.#deps.propose(command)));
+    for (const result of results) {
       if (!result.ok) this.#deps.log.debug({ why: result.error.message }, "placement refused");
     }
   }

@@ -140,7 +140,8 @@ export class Reconciler {
     }
     const epoch = as<Epoch>(claim.value.epoch ?? 0);
     try {
-      await driver.create({ vmId: id, ...record.spec });
+      const { labels: _labels, ...spec } = record.spec;
+      await driver.create({ vmId: id, ...spec });
       const lease = this.#deps.lease();
       // The lease that the claim was made under must still be the one held, with time to spare.
       if (lease?.epoch !== leaseEpoch) return;
