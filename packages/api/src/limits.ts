@@ -38,6 +38,8 @@ export const EXEC_STDIN_FRAME_BYTES = 32_768;
 export const EXEC_BUFFERED_BYTES_MAX = 1_048_576;
 /** Output that the client holds for its caller before it stops reading the socket. */
 export const EXEC_CLIENT_QUEUE_BYTES_MAX = 1_048_576;
+/** Signals and resizes that wait for the command to begin. */
+export const EXEC_CONTROLS_WAITING_MAX = 64;
 export const EXEC_ARGS_MAX = 1024;
 
 /** In-flight requests may finish within this once the server is told to close. */

@@ -201,7 +201,7 @@ export class Client {
     }
   }
 
-  /** Closes idle connections; requests under way are not touched. */
+  /** Closes all connections, also those in use: for when the last answer is in. */
   close(): void {
     this.#target.agent.destroy();
   }

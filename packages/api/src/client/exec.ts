@@ -102,7 +102,8 @@ class RemoteSession implements ExecSession {
     if (this.#ended) return;
     this.#ended = true;
     this.#failed = failed;
-    this.#ws.resume();
+    // A paused socket would never see the other side close.
+    if (this.#ws.isPaused) this.#ws.resume();
     this.#ws.close();
     this.#wakeReader?.();
     this.#wakeAllWriters();

@@ -71,7 +71,7 @@ const NOT_CONNECTED = new Set([
   "EACCES",
 ]);
 
-/** `sent`: bytes may have reached the server, so a write may or may not have happened. */
+/** `writes`: bytes may have reached the server, so that what was asked for may have happened. */
 export function connectionFailure(
   target: Target,
   error: unknown,
@@ -134,13 +134,17 @@ export function authHeaders(target: Target, trace?: TraceContext): Record<string
   return headers;
 }
 
-/** The response's head; the caller consumes the body. Rejects with BlixardError for any non-2xx. */
-export async function open(target: Target, options: RequestOptions): Promise<IncomingMessage> {
+/** A read on a kept connection that the server had just closed: the same read on a new one is safe. */
+class StaleConnection extends Error {
+  override readonly name = "StaleConnection";
+}
+
+function attempt(target: Target, options: RequestOptions): Promise<IncomingMessage> {
   const writes = options.method !== "GET";
   const operation = `${options.method} ${options.path}`;
   const body = options.body === undefined ? undefined : JSON.stringify(options.body);
   const timeoutMs = options.timeoutMs ?? CLIENT_TIMEOUT_MS;
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+  return new Promise<IncomingMessage>((resolve, reject) => {
     const request = httpRequest({
       method: options.method,
       path: options.path,
@@ -168,10 +172,28 @@ export async function open(target: Target, options: RequestOptions): Promise<Inc
     request.on("error", (error) => {
       clearTimeout(timer);
       if (options.signal?.aborted === true) reject(error);
-      else reject(connectionFailure(target, error, operation, writes));
+      else if (!writes && request.reusedSocket && codeOf(error) === "ECONNRESET") {
+        reject(new StaleConnection(error.message, { cause: error }));
+      } else reject(connectionFailure(target, error, operation, writes));
     });
     request.end(body);
   });
+}
+
+/** Until a connection that is not stale has answered; each stale one leaves the pool, so this ends. */
+async function attemptFresh(target: Target, options: RequestOptions): Promise<IncomingMessage> {
+  for (;;) {
+    try {
+      return await attempt(target, options);
+    } catch (error) {
+      if (!(error instanceof StaleConnection)) throw error;
+    }
+  }
+}
+
+/** The response's head; the caller consumes the body. Rejects with BlixardError for any non-2xx. */
+export async function open(target: Target, options: RequestOptions): Promise<IncomingMessage> {
+  const response = await attemptFresh(target, options);
   const status = response.statusCode ?? 0;
   if (status < 200 || status > 299) {
     throw failureFrom(await readText(response), status, target.endpoint);

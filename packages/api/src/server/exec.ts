@@ -12,6 +12,7 @@ import type { CallContext } from "../backend.ts";
 import { ExecStart } from "../contract/schemas.ts";
 import {
   EXEC_BUFFERED_BYTES_MAX,
+  EXEC_CONTROLS_WAITING_MAX,
   EXEC_START_TIMEOUT_MS,
   EXEC_STDIN_WINDOW_BYTES,
 } from "../limits.ts";
@@ -138,6 +139,24 @@ function receive(ws: WebSocket, onFrame: (bytes: Uint8Array | undefined) => void
   });
 }
 
+/** Where frames go: to the session once there is one, and until then they wait. */
+class Controls {
+  #session: ExecSession | undefined;
+  readonly #waiting: ((session: ExecSession) => void)[] = [];
+
+  /** False when too many wait: no client needs that many before its command has begun. */
+  run(action: (session: ExecSession) => void): boolean {
+    if (this.#session !== undefined) action(this.#session);
+    else if (this.#waiting.push(action) > EXEC_CONTROLS_WAITING_MAX) return false;
+    return true;
+  }
+
+  begin(session: ExecSession): void {
+    this.#session = session;
+    for (const action of this.#waiting.splice(0)) action(session);
+  }
+}
+
 /** Resolves when the socket is closed; never rejects. */
 export async function serveExec(
   server: ServerContext,
@@ -147,52 +166,69 @@ export async function serveExec(
 ): Promise<void> {
   const { trace } = call;
   const warn = (reason: string): void =>
-    server.log("debug", "exec stdin dropped", { correlationId: trace.traceId, reason });
+    server.log("debug", "exec input dropped", { correlationId: trace.traceId, reason });
   const stdin = new Stdin(ws, warn);
-  let session: ExecSession | undefined;
-  const closed = new Promise<void>((resolve) => ws.once("close", () => resolve()));
+  const controls = new Controls();
   const end = (caught: unknown): void => {
     if (ws.readyState !== ws.OPEN) return;
     const json = errorBody(classify(caught, trace, server.log), trace);
     ws.send(encodeServerFrame({ kind: "error", json }));
     ws.close(1011);
   };
-  const onFrame = (bytes: Uint8Array | undefined): void => {
-    const frame = bytes === undefined ? undefined : decodeClientFrame(bytes);
-    if (frame === undefined) return end(protocolError("frame", "not a frame of blixard.exec.v1"));
-    switch (frame.kind) {
-      case "stdin":
-        if (!stdin.push(frame.data)) end(protocolError("stdin", "more bytes than credit"));
-        return undefined;
-      case "stdinClose":
-        return stdin.close();
-      case "resize":
-        return session?.resize(frame.rows, frame.cols);
-      case "signal":
-        return session?.signal(frame.number);
-      default:
-        return unreachable(frame);
+  const started = receive(ws, (bytes) => {
+    const problem = accept(bytes, stdin, controls);
+    if (problem !== undefined) end(problem);
+  });
+  const closed = new Promise<void>((resolve) => ws.once("close", () => resolve()));
+  const pump = async (): Promise<void> => {
+    const request = parseStart(await started);
+    const session = await server.backend.exec(call, ref, { ...request, trace });
+    if (ws.readyState !== ws.OPEN) {
+      session.close();
+      return;
     }
+    void closed.then(() => session.close());
+    controls.begin(session);
+    stdin.begin(session);
+    for await (const event of session.events) await send(ws, event);
+    ws.close(1000);
   };
   const stop = (): void => ws.terminate();
   const heartbeat = setInterval(() => ws.ping(), server.heartbeatMs);
   ws.on("error", (error) => warn(error.message));
   server.closing.addEventListener("abort", stop, { once: true });
-  try {
-    const request = parseStart(await receive(ws, onFrame));
-    const begun = await server.backend.exec(call, ref, { ...request, trace });
-    session = begun;
-    void closed.then(() => begun.close());
-    stdin.begin(begun);
-    for await (const event of begun.events) await send(ws, event);
-    ws.close(1000);
-  } catch (caught) {
-    end(caught);
-  } finally {
-    server.closing.removeEventListener("abort", stop);
-  }
+  pump().catch(end);
   await closed;
   clearInterval(heartbeat);
+  server.closing.removeEventListener("abort", stop);
+}
+
+/** Acts on one frame; answers with what is wrong with it. */
+function accept(
+  bytes: Uint8Array | undefined,
+  stdin: Stdin,
+  controls: Controls,
+): BlixardError | undefined {
+  const frame = bytes === undefined ? undefined : decodeClientFrame(bytes);
+  if (frame === undefined) return protocolError("frame", "not a frame of blixard.exec.v1");
+  let taken = true;
+  switch (frame.kind) {
+    case "stdin":
+      if (stdin.push(frame.data)) return undefined;
+      return protocolError("stdin", "more bytes than credit");
+    case "stdinClose":
+      stdin.close();
+      break;
+    case "resize":
+      taken = controls.run((session) => session.resize(frame.rows, frame.cols));
+      break;
+    case "signal":
+      taken = controls.run((session) => session.signal(frame.number));
+      break;
+    default:
+      unreachable(frame);
+  }
+  return taken ? undefined : protocolError("frame", "too many before the command began");
 }
 
 function parseStart(text: string): ExecRequest {

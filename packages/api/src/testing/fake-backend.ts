@@ -156,6 +156,7 @@ export class FakeBackend implements ApiBackend {
   /** Set by a test to hold requests: each method waits for it. */
   hold: Promise<void> | undefined;
   #wakes = new Set<() => void>();
+  #generation = 0;
   #nextId = 1;
 
   async #called(method: string, call: CallContext, consistency?: Consistency): Promise<void> {
@@ -189,6 +190,12 @@ export class FakeBackend implements ApiBackend {
 
   emit(event: WatchEvent): void {
     this.history.push(event);
+    for (const wake of this.#wakes) wake();
+  }
+
+  /** As when the node dies: all streams end without a word. */
+  endWatches(): void {
+    this.#generation++;
     for (const wake of this.#wakes) wake();
   }
 
@@ -345,8 +352,9 @@ export class FakeBackend implements ApiBackend {
 
   async *#stream(start: number, signal: AbortSignal): AsyncGenerator<WatchEvent> {
     this.watchers++;
+    const generation = this.#generation;
     try {
-      for (let next = start; !signal.aborted;) {
+      for (let next = start; !signal.aborted && generation === this.#generation;) {
         const event = this.history[next];
         if (event !== undefined) {
           next++;

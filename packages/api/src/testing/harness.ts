@@ -33,8 +33,8 @@ export async function startHarness(options: Partial<ApiServerOptions> = {}): Pro
     client,
     log,
     async close() {
-      client.close();
       await server.close();
+      client.close();
     },
   };
 }
