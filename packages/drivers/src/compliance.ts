@@ -51,6 +51,7 @@ export function driverCompliance(
     };
     lifecycle(get);
     guestAccess(get);
+    badCommands(get);
     consoleLog(get);
     adoption(get);
     leases(get);
@@ -207,6 +208,18 @@ function guestAccess(get: Get): void {
     assert.equal((await driver.inspect(spec.vmId))?.commandExit, 5);
     await driver.kill(spec.vmId);
     assert.equal((await driver.inspect(spec.vmId))?.commandExit, 5);
+  });
+}
+
+function badCommands(get: Get): void {
+  void test("a command that the guest does not have ends the VM with that reason", async () => {
+    const world = await get();
+    const driver = world.driver();
+    const spec = world.spec(["/no/such/program"]);
+    await driver.create(spec);
+    await driver.start(spec.vmId, world.lease(1));
+    const { ended } = await world.phase(driver, spec.vmId, "stopped");
+    assert.ok(ended?.kind === "crashed" && /no.such.program/.test(ended.reason), `${ended?.kind}`);
   });
 }
 

@@ -42,6 +42,8 @@ export const LIMITS = {
   supervisorStartMs: 20_000,
   /** From `cont` to the agent's hello: emulated guests on a busy machine boot slowly. */
   helloMs: 120_000,
+  /** Before greeting an agent again that broke off. */
+  agentBackoffMs: 1_000,
   /** An answer of QMP. */
   qmpMs: 10_000,
   /** An answer of a supervisor on its socket; after it, the supervisor counts as stuck. */

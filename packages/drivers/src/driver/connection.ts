@@ -74,8 +74,9 @@ export class SupervisorConnection {
     socket.on("error", () => socket.destroy());
     socket.on("close", () => {
       first.reject(unavailable(`the supervisor of VM "${options.vm}" closed the connection`));
-      connection?.close();
-      if (connection !== undefined) options.onClosed();
+      if (connection === undefined || connection.#closed) return;
+      connection.close();
+      options.onClosed();
     });
     onData(rest);
     socket.resume();

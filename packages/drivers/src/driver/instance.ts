@@ -43,6 +43,8 @@ export class Instance {
   #connection: SupervisorConnection | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #waiters = new Set<() => void>();
+  /** The supervisor's start time of the run whose end was told: an end is told once. */
+  #toldEndOf: string | undefined;
   #closed = false;
 
   constructor(options: InstanceOptions) {
@@ -83,7 +85,16 @@ export class Instance {
       this.#connection?.close();
       this.#connection = undefined;
       await launchSupervisor({ folder: this.#folder, driver, spec: state.spec, run, machine });
-      await this.#attach(await this.#load());
+      const started = await this.#load();
+      try {
+        await this.#attach(started);
+      } catch (caught) {
+        // A machine that ended at once took its supervisor along: told as an event, like any end.
+        const { supervisor } = started;
+        if (supervisor === undefined || !hostOs.isAlive(supervisor)) return;
+        await killAndWait(supervisor);
+        throw caught;
+      }
     });
   }
 
@@ -261,7 +272,9 @@ export class Instance {
     if (settled === undefined) return await this.#load();
     this.#connection?.close();
     this.#connection = undefined;
-    if (!this.#closed) this.#options.emit(statusOf(settled.value));
+    const run = settled.value.supervisor?.startTime;
+    if (!this.#closed && this.#toldEndOf !== run) this.#options.emit(statusOf(settled.value));
+    this.#toldEndOf = run;
     for (const waiter of this.#waiters) waiter();
     return settled.value;
   }

@@ -28,9 +28,11 @@ const INSTALL = "apt-get install qemu-system-x86";
 const RUNS = 2;
 /**
  * KVM that is slower than emulation is nested in another emulation, and big guests hang in it: the
- * same guest must not take longer than this many times what TCG takes.
+ * same guest must not take longer than this many times what TCG takes, and some noise.
  */
 const KVM_SLOWDOWN_MAX = 3;
+/** What a busy machine may add to either. */
+const NOISE_MS = 200;
 
 interface Finished {
   readonly code: number | null;
@@ -80,6 +82,7 @@ async function tryGuest(options: {
   accel: "kvm" | "tcg";
   rom: string;
   sandbox: boolean;
+  timeoutMs: number;
 }): Promise<Trial> {
   const argv = [
     [options.binary, "-no-user-config", "-nodefaults", "-nographic", "-no-reboot"],
@@ -90,11 +93,11 @@ async function tryGuest(options: {
   ].flat();
   let best: Trial | undefined;
   for (let run = 0; run < RUNS; run++) {
-    const end = await runToEnd(argv, LIMITS.probeGuestMs);
+    const end = await runToEnd(argv, options.timeoutMs);
     if (end instanceof Error) return { ok: false, why: end.message, elapsedMs: 0 };
     const { elapsedMs, code, output } = end;
     if (end.late) {
-      const why = `a probe guest did not end within ${LIMITS.probeGuestMs} ms`;
+      const why = `a probe guest did not end within ${options.timeoutMs} ms`;
       return { ok: false, why, elapsedMs };
     }
     if (code !== PROBE_EXIT_CODE) {
@@ -107,7 +110,10 @@ async function tryGuest(options: {
 }
 
 /** Never throws for what the host lacks; that is its answer. */
-export async function probeQemu(binary: string): Promise<QemuProbe> {
+export async function probeQemu(
+  binary: string,
+  timeoutMs: number = LIMITS.probeGuestMs,
+): Promise<QemuProbe> {
   const unavailable = (why: string, install = INSTALL): QemuProbe => ({
     available: false,
     why,
@@ -126,13 +132,13 @@ export async function probeQemu(binary: string): Promise<QemuProbe> {
     const rom = join(folder, "probe.rom");
     await writeFile(rom, probeRom());
     let sandbox = true;
-    let tcg = await tryGuest({ binary, accel: "tcg", rom, sandbox });
+    let tcg = await tryGuest({ binary, accel: "tcg", rom, sandbox, timeoutMs });
     if (!tcg.ok) {
       sandbox = false;
-      tcg = await tryGuest({ binary, accel: "tcg", rom, sandbox });
+      tcg = await tryGuest({ binary, accel: "tcg", rom, sandbox, timeoutMs });
     }
     if (!tcg.ok) return unavailable(`QEMU ${version} cannot run a guest: ${tcg.why}`);
-    const kvm = await tryGuest({ binary, accel: "kvm", rom, sandbox });
+    const kvm = await tryGuest({ binary, accel: "kvm", rom, sandbox, timeoutMs });
     const noKvm = kvm.ok ? slower(kvm.elapsedMs, tcg.elapsedMs) : kvm.why;
     return noKvm === undefined
       ? { available: true, version, accel: "kvm", sandbox }
@@ -143,7 +149,7 @@ export async function probeQemu(binary: string): Promise<QemuProbe> {
 }
 
 function slower(kvmMs: number, tcgMs: number): string | undefined {
-  if (kvmMs <= tcgMs * KVM_SLOWDOWN_MAX) return undefined;
+  if (kvmMs <= tcgMs * KVM_SLOWDOWN_MAX + NOISE_MS) return undefined;
   return (
     `a probe guest took ${Math.round(kvmMs)} ms under kvm and ${Math.round(tcgMs)} ms ` +
     "emulated: this kvm is itself emulated"

@@ -14,6 +14,8 @@ export interface GuestOptions {
   readonly line: AgentLine;
   readonly log: (line: string) => void;
   readonly onCommandExit: (code: number) => void;
+  /** The agent broke off the conversation; the machine may still be alive. */
+  readonly onLost: () => void;
 }
 
 /** A name that is valid as a host name, whatever the VM is called. */
@@ -85,7 +87,9 @@ export class Guest {
       onWorkloadExit: onCommandExit,
       onLost: (error) => {
         log(`the agent's line: ${error.message}`);
-        if (this.#client === client) this.close();
+        if (this.#client !== client) return;
+        this.close();
+        this.#options.onLost();
       },
     });
     this.#client = client;

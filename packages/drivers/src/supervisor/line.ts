@@ -42,10 +42,13 @@ export class AgentLine {
       if (!admit() || this.#holder === undefined) return;
       if (!this.#holder.push(chunk)) stream.pause();
     });
-    stream.on("close", () => {
+    const end = (): void => {
+      if (this.#ended) return;
       this.#ended = true;
       this.#holder?.push(null);
-    });
+    };
+    stream.on("end", end);
+    stream.on("close", end);
   }
 
   /** The line for a new holder; the one before sees its stream end. */

@@ -8,6 +8,7 @@
  * deadline: whatever happens to the daemon, the VM does not outlive its lease.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { hostClock } from "../clock.ts";
 import type { ConsoleWriter } from "../console/writer.ts";
 import { LIMITS } from "../limits.ts";
@@ -65,8 +66,13 @@ export class Supervisor {
       options.log("the deadline passed without a renewal: the machine was killed");
     });
     const line = new AgentLine(machine.agentStream, () => this.#deadline.check() !== undefined);
-    const onCommandExit = (code: number): void => this.#commandExit(code);
-    this.#guest = new Guest({ config, line, log: options.log, onCommandExit });
+    this.#guest = new Guest({
+      config,
+      line,
+      log: options.log,
+      onCommandExit: (code) => this.#commandExit(code),
+      onLost: () => this.#inBackground("listening again", this.#listenLater()),
+    });
     machine.console.on("data", (chunk: Buffer) => this.#consoleData(chunk));
     machine.exited.then(
       (end) => this.#finish(end),
@@ -134,6 +140,12 @@ export class Supervisor {
 
   async #listen(): Promise<void> {
     if (this.#state.phase === "running") await this.#guest.listen();
+  }
+
+  /** After the agent broke the protocol: not at once, as it may do so again and again. */
+  async #listenLater(): Promise<void> {
+    await sleep(LIMITS.agentBackoffMs);
+    await this.#listen();
   }
 
   #obey(order: Order): void {
