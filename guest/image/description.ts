@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { DebianPackage } from "./debian.ts";
-import { CMDLINE, IMAGE_NAME, LICENCES } from "./recipe.ts";
+import { CMDLINE, IMAGE_NAME, LICENCES, MEMORY_BYTES_MIN } from "./recipe.ts";
 
 export const IMAGE_FORMAT = "blixard-image";
 export const IMAGE_VERSION = 1;
@@ -23,6 +23,8 @@ export interface ImageDescription {
   readonly arch: "x86_64";
   readonly hash: string;
   readonly cmdline: string;
+  /** With less the kernel does not get as far as the agent. */
+  readonly memoryBytesMin: number;
   /** SHA-256 in hex by file name. */
   readonly files: Readonly<Record<"vmlinuz" | "initrd.img", string>>;
   readonly packages: readonly PackageDescription[];
@@ -67,6 +69,7 @@ export async function describeImage(
     arch: "x86_64",
     hash: inputs.hash,
     cmdline: CMDLINE,
+    memoryBytesMin: MEMORY_BYTES_MIN,
     files: { vmlinuz: sha256(files.kernel), "initrd.img": sha256(files.initrd) },
     packages: [
       describe(inputs.kernel, LICENCES.kernel),

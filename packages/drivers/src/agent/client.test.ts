@@ -1,4 +1,4 @@
-import { Prng } from "@blixard/std";
+import { BlixardError, Prng } from "@blixard/std";
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -17,7 +17,8 @@ import { AgentClient } from "./client.ts";
 import { rawCases } from "./testing/raw-cases.ts";
 import { FakeAgent } from "./fake-agent.ts";
 import { encodeFrame, FrameParser } from "./frame.ts";
-import { OUTPUT_WINDOW_BYTES } from "./limits.ts";
+import { ERRNO, guestError } from "./guest-errors.ts";
+import { FILE_BYTES_MAX, OUTPUT_WINDOW_BYTES } from "./limits.ts";
 import { encodePayload, FRAME, type AgentMessage } from "./messages.ts";
 
 async function startFake(): Promise<AgentUnderTest> {
@@ -48,6 +49,10 @@ async function startFake(): Promise<AgentUnderTest> {
 
 agentCases("fake agent", startFake);
 rawCases("fake agent", startFake);
+
+function isInvalid(error: unknown): boolean {
+  return error instanceof BlixardError && error.code === "InvalidArgument";
+}
 
 /** An agent that says exactly what a test wants. */
 function scripted(answer: (type: number, stream: number) => readonly AgentMessage[]): AgentClient {
@@ -141,4 +146,79 @@ test("a lost connection fails what waits, once", async () => {
   await rejectsWith(client.exec(request(["true"])), "GuestUnreachable");
   assert.equal(lost, 1);
   agent.close();
+});
+
+test("a second hello at once is a conflict", async () => {
+  const client = scripted((type) => (type === FRAME.hello ? [welcome()] : []));
+  const first = client.hello(10_000);
+  await rejectsWith(client.hello(10_000), "Conflict");
+  await first;
+  client.close();
+  client.close();
+});
+
+test("an agent that breaks the protocol ends the session", async () => {
+  const opened: AgentMessage = { kind: "opened", pid: 1, windowBytes: 10 };
+  const cases: readonly (readonly AgentMessage[])[] = [
+    [opened, opened],
+    [{ ...opened, windowBytes: 2_000_000 }],
+    [opened, { kind: "credit", bytes: 2_000_000 }],
+    [opened, { kind: "done" }],
+    [{ kind: "stdout", data: new Uint8Array(1) }],
+  ];
+  for (const answers of cases) {
+    const client = scripted((type) =>
+      type === FRAME.hello ? [welcome()] : type === FRAME.exec ? answers : [],
+    );
+    await client.hello(10_000);
+    const ending = client.exec(request(["x"])).then(collect);
+    await rejectsWith(ending, "GuestUnreachable");
+    await rejectsWith(client.health(10_000), "GuestUnreachable");
+  }
+});
+
+test("what cannot be sent is refused before it is", async () => {
+  const client = scripted((type) =>
+    type === FRAME.hello
+      ? [welcome()]
+      : type === FRAME.exec
+        ? [{ kind: "opened", pid: 1, windowBytes: 0 }]
+        : [],
+  );
+  await client.hello(10_000);
+  const session = await client.exec(request(["x"]));
+  for (const number of [0, 65, 1.5]) {
+    assert.throws(() => session.signal(number), isInvalid);
+    assert.throws(() => session.resize(24, number === 65 ? 70_000 : number), isInvalid);
+  }
+  await session.write(new Uint8Array(0));
+  session.closeStdin();
+  await rejectsWith(session.write(new Uint8Array(1)), "NotRunning");
+  const big = new Uint8Array(FILE_BYTES_MAX + 1);
+  await rejectsWith(client.writeFile("/x", 0o644, big), "TooLarge");
+  await rejectsWith(client.readFile(`/${"x".repeat(5000)}`), "InvalidArgument");
+  await rejectsWith(client.readFile("/a\0b"), "InvalidArgument");
+  const badEnv: readonly Record<string, string>[] = [{ "": "x" }, { "a=b": "x" }, { a: "x\0" }];
+  for (const env of badEnv) {
+    await rejectsWith(client.exec(request(["x"], { env })), "InvalidArgument");
+  }
+  await rejectsWith(client.exec(request(["x\0"])), "InvalidArgument");
+  const many = Array.from({ length: 1025 }, () => "x");
+  await rejectsWith(client.exec(request(many)), "InvalidArgument");
+  const hostname = "x".repeat(65);
+  const start = { epoch: 1, hostname, command: [], env: {} };
+  await rejectsWith(client.startWorkload(start), "InvalidArgument");
+  client.close();
+});
+
+test("errno values of the guest become precise codes", () => {
+  const codeOf = (errno: number): string => guestError("read", "/x", errno, "why").code;
+  assert.equal(codeOf(ERRNO.ENOENT), "NotFound");
+  assert.equal(codeOf(ERRNO.ENOSPC), "DiskFull");
+  assert.equal(codeOf(ERRNO.EAGAIN), "Unavailable");
+  assert.equal(codeOf(ERRNO.EALREADY), "Conflict");
+  assert.equal(codeOf(ERRNO.EOPNOTSUPP), "Unsupported");
+  assert.equal(codeOf(ERRNO.EACCES), "InvalidArgument");
+  assert.equal(codeOf(5), "DriverFailed");
+  assert.match(guestError("read", "/x", 2, "gone").message, /Cannot read "\/x" in the guest: gone/);
 });

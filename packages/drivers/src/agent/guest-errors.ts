@@ -27,9 +27,6 @@ function failureOf(errno: number, subject: string, reason: string, message: stri
   switch (errno) {
     case ERRNO.ENOENT:
       return failure("NotFound", { kind: "path in the guest", name: subject }, message);
-    case ERRNO.E2BIG:
-    case ERRNO.EFBIG:
-      return failure("TooLarge", { what: subject, limit: 0, actual: 0 }, message);
     case ERRNO.ENOSPC:
       return failure("DiskFull", { path: subject }, message);
     case ERRNO.EAGAIN:
@@ -39,11 +36,13 @@ function failureOf(errno: number, subject: string, reason: string, message: stri
     case ERRNO.EOPNOTSUPP:
       return failure("Unsupported", { what: reason }, message);
     case ERRNO.EPERM:
+    case ERRNO.E2BIG:
     case ERRNO.EACCES:
     case ERRNO.EEXIST:
     case ERRNO.ENOTDIR:
     case ERRNO.EISDIR:
     case ERRNO.EINVAL:
+    case ERRNO.EFBIG:
     case ERRNO.EROFS:
     case ERRNO.ENAMETOOLONG:
       return failure("InvalidArgument", { field: subject, reason }, message);
