@@ -4,6 +4,11 @@ import type { Prng } from "@blixard/std";
 import { BlixardError } from "@blixard/std";
 import type { LocalNode } from "./cluster.ts";
 
+const WRITERS = 4;
+const WRITE_TIMEOUT_MS = 12_000;
+/** Records kept at a time; beyond, writers delete. */
+const RECORDS_MAX = 60;
+
 /** What may be true of a name afterwards. "unknown": the answer was lost, either outcome is right. */
 type Expectation = "present" | "absent" | "unknown";
 
@@ -22,10 +27,15 @@ export class Ledger {
     this.#random = random;
   }
 
+  /** Several writers side by side, so that one waiting for a dead node does not silence the rest. */
   async run(): Promise<void> {
+    await Promise.all(Array.from({ length: WRITERS }, () => this.#write()));
+  }
+
+  async #write(): Promise<void> {
     while (this.#running) {
       const present = [...this.#expected].filter(([, state]) => state === "present");
-      if (present.length > 40) {
+      if (present.length > RECORDS_MAX) {
         const name = present[this.#random.below(present.length)]?.[0];
         if (name !== undefined) await this.#delete(name);
       } else await this.#create(`record-${this.#next++}`);
@@ -65,7 +75,7 @@ export class Ledger {
     // Until the answer is here either may be true.
     this.#expected.set(name, "unknown");
     try {
-      await write(AbortSignal.timeout(15_000));
+      await write(AbortSignal.timeout(WRITE_TIMEOUT_MS));
       this.#expected.set(name, after);
       this.acknowledged++;
     } catch (caught) {
@@ -92,12 +102,9 @@ export class Ledger {
   }
 }
 
-/** True only for failures that say that nothing happened. */
+/** Failures that say that nothing happened. */
+const SURELY_NOT: readonly string[] = ["NoLeader", "Unavailable", "InvalidArgument", "NoCapacity"];
+
 function surelyNot(caught: unknown): boolean {
-  return (
-    caught instanceof BlixardError &&
-    (caught.code === "NoLeader" ||
-      caught.code === "InvalidArgument" ||
-      caught.code === "NoCapacity")
-  );
+  return caught instanceof BlixardError && SURELY_NOT.includes(caught.code);
 }
