@@ -12,8 +12,8 @@ import { encodeConfig, type SupervisorConfig } from "../supervisor/config.ts";
 
 const LOG_FILE = "supervisor.log";
 const LOG_BYTES = 1024 * 1024;
-/** The supervisor is small; a small young generation keeps it so. */
-const V8_FLAGS = ["--max-semi-space-size=1", "--max-old-space-size=256"];
+/** The supervisor is small; a small young generation and one helper thread keep it so. */
+const V8_FLAGS = ["--max-semi-space-size=1", "--max-old-space-size=256", "--v8-pool-size=1"];
 
 /** A log that has grown large begins anew: it explains the last runs, nothing more. */
 async function openLog(folder: string): Promise<Awaited<ReturnType<typeof open>>> {
