@@ -94,14 +94,16 @@ test("closing lets a request finish, ends streams at once, and takes no more", a
     for await (const _ of sleeping.events) assert.fail("it sleeps");
   })();
   asleep.catch(() => undefined);
-  await until("the watch is open", () => h.backend.watchers === 1);
+  await until(
+    "both streams are open",
+    () => h.backend.watchers === 1 && h.backend.execs.length === 1,
+  );
   let release: () => void = () => undefined;
   h.backend.hold = new Promise((resolve) => {
     release = resolve;
   });
-  const before = h.backend.calls.length;
   const slow = h.client.listVms();
-  await until("the request is in", () => h.backend.calls.length > before);
+  await until("the request is in", () => h.backend.calls.at(-1)?.method === "listVms");
   const closing = h.close();
   await watching;
   await assert.rejects(asleep, isConnectionLost);
