@@ -106,6 +106,7 @@ export interface ControlNodeDeps {
   readonly random: Prng;
   readonly machine: () => ControlMachine;
   readonly onExpiry: () => void;
+  readonly onLost: () => void;
 }
 
 export class ControlNode {
@@ -252,20 +253,21 @@ export class ControlNode {
   #grant(to: PeerId, effect: GrantorEffect): void {
     if (effect.kind !== "confirm") return;
     const { token } = effect;
-    const { member, world, leasePort } = this.#deps;
     this.#raft?.confirmLeadership(this.#nowMs() + PROPOSAL_MS, (result) => {
       this.#followRole();
-      if (!result.ok) {
-        grantorAbandoned(this.#grantor, token);
-        return;
-      }
-      const recordOf = (nodeId: NodeId) => getNode(this.#state, nodeId);
-      const reply = grantorConfirmed(this.#grantor, token, this.#nowMs(), recordOf);
-      if (reply === undefined) return;
-      if (to === member.host.id) {
-        world.after(50, member.host, "lease", 2, () => this.onMessage(to, reply));
-      } else leasePort.send(to, encodeLeaseMessage(reply));
+      if (result.ok) this.#confirmed(to, token);
+      else grantorAbandoned(this.#grantor, token);
     });
+  }
+
+  #confirmed(to: PeerId, token: number): void {
+    const { member, world, leasePort } = this.#deps;
+    const recordOf = (nodeId: NodeId) => getNode(this.#state, nodeId);
+    const reply = grantorConfirmed(this.#grantor, token, this.#nowMs(), recordOf);
+    if (reply === undefined) return;
+    if (to === member.host.id) {
+      world.after(50, member.host, "lease", 2, () => this.onMessage(to, reply));
+    } else leasePort.send(to, encodeLeaseMessage(reply));
   }
 
   #lead(): void {
@@ -278,7 +280,9 @@ export class ControlNode {
       const command = { kind: "expireLease", nodeId, leaseEpoch, term } as const;
       this.#propose(`expire ${nodeId}`, command, (result) => {
         const { world, member } = this.#deps;
-        if (result.ok) world.note(member.host.id, `declared lost: ${nodeId.slice(-2)}`);
+        if (!result.ok) return;
+        world.note(member.host.id, `declared lost: ${nodeId.slice(-2)}`);
+        this.#deps.onLost();
       });
     }
     const missing = this.#deps.registrations.find(

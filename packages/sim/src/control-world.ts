@@ -27,7 +27,7 @@ import { RaftChecker } from "./checker.ts";
 import { ControlMachine, ControlNode } from "./control-node.ts";
 import { CLOCK_DRIFT_PPM_MAX } from "./limits.ts";
 import { drawFaults, type Fault, Nemesis, type Victim } from "./nemesis.ts";
-import { SimNetwork } from "./network.ts";
+import { GOOD_LINK, SimNetwork } from "./network.ts";
 import { NodeMember } from "./node-member.ts";
 import type { RunOptions } from "./run.ts";
 import { VmChecker } from "./vm-checker.ts";
@@ -43,7 +43,7 @@ const VMS_MAX = 6;
 /** The mutant's leader gives up as soon as one renewal is late; VMs may live for three seconds more. */
 const IMPATIENT_LEASE_MS = 1.5 * DEFAULT_LEASE_OPTIONS.renewEveryMs;
 const MIB = 1024 * 1024;
-const CAPACITY = { vcpus: 6, memoryBytes: 4096 * MIB, diskBytes: 0 };
+const CAPACITY = { vcpus: 4, memoryBytes: 4096 * MIB, diskBytes: 0 };
 const POSSIBLE: readonly Fault[] = [
   "kill",
   "powerCut",
@@ -125,7 +125,10 @@ class ControlRun {
   readonly raftNetwork: SimNetwork;
   readonly leaseNetwork: SimNetwork;
   acked = 0;
+  /** Leases that a node gave up. */
   expiries = 0;
+  /** Leases that a leader declared lost. */
+  lost = 0;
   readonly #world: World;
   readonly #random: Prng;
   readonly #options: RunOptions;
@@ -213,6 +216,7 @@ class ControlRun {
         return violated(`n${member.host.id} has no state machine`);
       },
       onExpiry: () => this.expiries++,
+      onLost: () => this.lost++,
     });
   }
 
@@ -277,7 +281,7 @@ class ControlRun {
     const spec: VmSpec = {
       name: `vm-${number}`,
       image: "test",
-      vcpus: this.#random.between(1, 2),
+      vcpus: this.#random.between(1, 3),
       memoryBytes: 512 * MIB,
       diskBytes: 0,
       labels: {},
@@ -372,10 +376,16 @@ export function controlScenario(
   const nemesis = new Nemesis(world, random.fork(), run.machines, networks, {
     faults,
     gapUs: random.between(500_000, 6_000_000),
-    longestUs: random.between(500_000, 12_000_000),
+    longestUs: random.between(1_000_000, 15_000_000),
     untilUs,
     driftPpm: CLOCK_DRIFT_PPM_MAX,
   });
+  if (random.chance(0.3)) {
+    // Lease messages that come seconds late, all the time.
+    const lag = { ...GOOD_LINK, straggle: random.below(70) / 100, straggleUs: 4_000_000 };
+    run.leaseNetwork.usual = lag;
+    run.leaseNetwork.quality = lag;
+  }
   world.note(undefined, `faults: ${faults.join(" ")}`);
   for (const machine of run.machines) machine.restart();
   run.startClients();
@@ -386,6 +396,7 @@ export function controlScenario(
   reached["acked"] = run.acked;
   reached["starts"] = run.vms.starts;
   reached["expiries"] = run.expiries;
+  reached["lost"] = run.lost;
   reached["leaders"] = run.checker.leaderChanges;
   reached["faults"] = nemesis.injected;
 }

@@ -121,7 +121,9 @@ export class Nemesis {
   }
 
   #duration(): number {
-    return this.#random.between(1000, this.#options.longestUs);
+    const { longestUs } = this.#options;
+    const shortestUs = this.#random.chance(0.5) ? 1000 : Math.floor(longestUs / 2);
+    return this.#random.between(shortestUs, longestUs);
   }
 
   #inject(): void {
@@ -175,25 +177,23 @@ export class Nemesis {
   #cut(fault: "partition" | "oneWay", victim: Victim): void {
     const random = this.#random;
     const ids = this.#victims.map((one) => one.host.id);
+    const { id } = victim.host;
+    let links: (readonly [number, number])[];
     if (fault === "oneWay") {
-      const deaf = random.chance(0.5);
-      for (const id of ids) {
-        if (id === victim.host.id || random.chance(0.3)) continue;
-        for (const network of this.#networks) {
-          if (deaf) network.cutLink(id, victim.host.id);
-          else network.cutLink(victim.host.id, id);
-        }
-      }
-      this.#note(victim, deaf ? "hears little" : "is heard little");
+      const isDeaf = random.chance(0.5);
+      const others = ids.filter((other) => other !== id && random.chance(0.7));
+      links = others.map((other) => (isDeaf ? [other, id] : [id, other]));
+      this.#note(victim, `${isDeaf ? "does not hear" : "is not heard by"} ${others.join(",")}`);
     } else {
-      const left = ids.filter((id) => id === victim.host.id || random.chance(0.4));
-      const right = ids.filter((id) => !left.includes(id));
-      for (const network of this.#networks) network.partition(left, right);
+      const left = ids.filter((other) => other === id || random.chance(0.3));
+      const right = ids.filter((other) => !left.includes(other));
+      links = left.flatMap((x) => right.flatMap((y) => [[x, y] as const, [y, x] as const]));
       this.#note(undefined, `partition ${left.join(",")} | ${right.join(",")}`);
     }
+    const ends = this.#networks.map((network) => network.cut(links));
     this.#endLater(() => {
-      for (const network of this.#networks) network.healLinks();
-      this.#note(undefined, "links healed");
+      for (const end of ends) end();
+      this.#note(undefined, "a cut ends");
     });
   }
 
@@ -206,7 +206,7 @@ export class Nemesis {
     for (const network of this.#networks) network.quality = quality;
     this.#note(undefined, fault);
     this.#endLater(() => {
-      for (const network of this.#networks) network.quality = GOOD_LINK;
+      for (const network of this.#networks) network.quality = network.usual;
     });
   }
 
@@ -250,6 +250,7 @@ export class Nemesis {
     this.#note(undefined, "healed");
     for (const network of this.#networks) {
       network.healLinks();
+      network.usual = GOOD_LINK;
       network.quality = GOOD_LINK;
     }
     for (const victim of this.#victims) {

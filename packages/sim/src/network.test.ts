@@ -45,11 +45,12 @@ test("an unknown peer is refused", () => {
 
 test("one-way cuts and partitions hold until healed, also for what is under way", () => {
   const { world, network, got, send } = setup();
-  network.cutLink(1, 2);
+  const end = network.cut([[1, 2]]);
   send(1, 2, 1);
   send(2, 1, 2);
   world.runUntil(10_000);
   assert.deepEqual(got, ["2>1:2"]);
+  end();
   send(3, 1, 3);
   network.partition([1], [2, 3]);
   world.runUntil(20_000);

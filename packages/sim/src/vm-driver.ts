@@ -25,6 +25,8 @@ export interface Instance {
 
 /** Between two looks of a supervisor at its clocks, in ms of its machine. */
 const SUPERVISOR_PERIOD_MS = 20;
+/** The longest that a kill takes. */
+const KILL_US_MAX = 400_000;
 
 export class SimVmDriver {
   readonly #world: World;
@@ -95,8 +97,15 @@ export class SimVmDriver {
     if (this.#instances.get(vmId)?.phase === "stopped") this.#instances.delete(vmId);
   }
 
+  /** Killing takes its time, within the allowance that the leases make for it. */
   killAll(why: string): void {
-    for (const instance of this.#instances.values()) this.#end(instance, why);
+    for (const instance of this.#instances.values()) this.#kill(instance, why);
+  }
+
+  #kill(instance: Instance, why: string): void {
+    if (instance.phase === "stopped") return;
+    instance.phase = "stopping";
+    this.#later(this.#random.between(1000, KILL_US_MAX), () => this.#end(instance, why));
   }
 
   renew(deadlineMs: number): void {
@@ -129,7 +138,7 @@ export class SimVmDriver {
     const hasSlept = this.#clockOffsetMs() - this.#offsetMs > this.#maxClockJumpMs;
     for (const instance of this.#instances.values()) {
       if (hasSlept) this.#end(instance, "the machine slept");
-      else if (instance.deadlineMs <= nowMs) this.#end(instance, "deadline");
+      else if (instance.deadlineMs <= nowMs) this.#kill(instance, "deadline");
     }
     this.#offsetMs = this.#clockOffsetMs();
   }
