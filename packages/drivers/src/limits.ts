@@ -54,6 +54,8 @@ export const LIMITS = {
   reapMs: 10_000,
   /** Between two looks at whether a process is gone. */
   reapPollMs: 10,
+  /** From a machine's exit to the end of reading what it left in its sockets. */
+  drainMs: 3_000,
   /** For a probe guest that a working accelerator ends in under a tenth of a second. */
   probeGuestMs: 3_000,
   versionMs: 5_000,

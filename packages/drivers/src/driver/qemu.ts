@@ -26,15 +26,22 @@ export class QemuBackend implements Backend {
   readonly name = "qemu";
   readonly #images: ImageStore;
   readonly #binary: string;
+  readonly #log: (line: string) => void;
 
-  constructor(images: ImageStore, binary: string = QEMU_BINARY) {
+  constructor(
+    images: ImageStore,
+    log: (line: string) => void = () => undefined,
+    binary: string = QEMU_BINARY,
+  ) {
     this.#images = images;
+    this.#log = log;
     this.#binary = binary;
   }
 
   async probe(): Promise<Probe> {
     const found = await probeOnce(this.#binary);
     if (!found.available) return found;
+    if (found.noKvm !== undefined) this.#log(`guests are emulated: ${found.noKvm}`);
     return {
       available: true,
       accel: found.accel,

@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { Socket } from "node:net";
 import { BlixardError, failure } from "@blixard/std";
+import { LIMITS } from "../limits.ts";
 import { hostOs, type ProcessIdentity } from "../os/index.ts";
 
 /** Last bytes of standard error kept to explain a death. */
@@ -63,6 +64,13 @@ function watch(child: ChildProcess, log: (line: string) => void): MachineChild["
   child.stderr?.on("data", (text: string) => {
     stderr = (stderr + text).slice(-STDERR_BYTES);
     log(text.trimEnd().slice(-STDERR_BYTES));
+  });
+  // A daemon that does not read holds the agent's socket open behind the machine's end.
+  child.once("exit", () => {
+    const timer = setTimeout(() => {
+      for (const stream of child.stdio) stream?.destroy();
+    }, LIMITS.drainMs);
+    child.once("close", () => clearTimeout(timer));
   });
   return new Promise((resolve) => {
     child.once("close", (code, signal) => resolve({ code, signal, stderr }));

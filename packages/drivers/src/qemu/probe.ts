@@ -31,6 +31,8 @@ const RUNS = 2;
  * same guest must not take longer than this many times what TCG takes, and some noise.
  */
 const KVM_SLOWDOWN_MAX = 3;
+/** Emulation is only tried to find a broken QEMU; on a busy machine it may take its time. */
+const TCG_PATIENCE = 4;
 /** What a busy machine may add to either. */
 const NOISE_MS = 200;
 
@@ -131,11 +133,12 @@ export async function probeQemu(
   try {
     const rom = join(folder, "probe.rom");
     await writeFile(rom, probeRom());
+    const patientMs = timeoutMs * TCG_PATIENCE;
     let sandbox = true;
-    let tcg = await tryGuest({ binary, accel: "tcg", rom, sandbox, timeoutMs });
+    let tcg = await tryGuest({ binary, accel: "tcg", rom, sandbox, timeoutMs: patientMs });
     if (!tcg.ok) {
       sandbox = false;
-      tcg = await tryGuest({ binary, accel: "tcg", rom, sandbox, timeoutMs });
+      tcg = await tryGuest({ binary, accel: "tcg", rom, sandbox, timeoutMs: patientMs });
     }
     if (!tcg.ok) return unavailable(`QEMU ${version} cannot run a guest: ${tcg.why}`);
     const kvm = await tryGuest({ binary, accel: "kvm", rom, sandbox, timeoutMs });
