@@ -382,7 +382,7 @@ export function controlScenario(
   });
   if (random.chance(0.3)) {
     // Lease messages that come seconds late, all the time.
-    const lag = { ...GOOD_LINK, straggle: random.below(70) / 100, straggleUs: 4_000_000 };
+    const lag = { ...GOOD_LINK, straggle: random.below(100) / 100, straggleUs: 4_000_000 };
     run.leaseNetwork.usual = lag;
     run.leaseNetwork.quality = lag;
   }

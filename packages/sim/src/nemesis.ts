@@ -190,7 +190,8 @@ export class Nemesis {
       links = left.flatMap((x) => right.flatMap((y) => [[x, y] as const, [y, x] as const]));
       this.#note(undefined, `partition ${left.join(",")} | ${right.join(",")}`);
     }
-    const ends = this.#networks.map((network) => network.cut(links));
+    const isNearSender = random.chance(0.5);
+    const ends = this.#networks.map((network) => network.cut(links, isNearSender));
     this.#endLater(() => {
       for (const end of ends) end();
       this.#note(undefined, "a cut ends");

@@ -60,6 +60,18 @@ test("one-way cuts and partitions hold until healed, also for what is under way"
   assert.deepEqual(got, ["2>1:2", "1>3:4"]);
 });
 
+test("a cut near the sender lets through what was sent before", () => {
+  const { world, network, got, send } = setup();
+  send(1, 2, 1);
+  const end = network.cut([[1, 2]], true);
+  send(1, 2, 2);
+  world.runUntil(10_000);
+  end();
+  send(1, 2, 3);
+  world.runUntil(20_000);
+  assert.deepEqual(got, ["1>2:1", "1>2:3"]);
+});
+
 test("loss and duplication happen at their rates", () => {
   const { world, network, got, send } = setup();
   network.quality = { ...GOOD_LINK, loss: 0.5, duplicate: 0.5 };

@@ -31,6 +31,11 @@ export const GOOD_LINK: LinkQuality = {
 
 export type Receiver = (from: PeerId, message: Uint8Array) => void;
 
+interface Cut {
+  readonly links: ReadonlySet<number>;
+  readonly isNearSender: boolean;
+}
+
 interface Endpoint {
   readonly host: Host;
   readonly receive: Receiver;
@@ -47,7 +52,7 @@ export class SimNetwork {
   readonly #endpoints = new Map<number, Endpoint>();
   readonly #links = new Map<number, Prng>();
   /** Each cut is a set of directed links; it ends on its own, whatever else is cut. */
-  readonly #cuts = new Set<ReadonlySet<number>>();
+  readonly #cuts = new Set<Cut>();
   readonly #inFlight = new Map<number, number>();
 
   constructor(world: World, random: Prng) {
@@ -101,7 +106,7 @@ export class SimNetwork {
     this.#inFlight.set(key, (this.#inFlight.get(key) ?? 0) + 1);
     this.#world.after(delayUs, undefined, "net", digest(message) ^ key, () => {
       this.#inFlight.set(key, (this.#inFlight.get(key) ?? 0) - 1);
-      if (this.#isCut(key) || !to.host.up) {
+      if (this.#isLostUnderWay(key) || !to.host.up) {
         this.lost++;
         return;
       }
@@ -121,16 +126,25 @@ export class SimNetwork {
   }
 
   #isCut(key: number): boolean {
-    for (const cut of this.#cuts) if (cut.has(key)) return true;
+    for (const { links } of this.#cuts) if (links.has(key)) return true;
+    return false;
+  }
+
+  /** For what was sent before: a cut near the sender lets it through. */
+  #isLostUnderWay(key: number): boolean {
+    for (const { links, isNearSender } of this.#cuts) {
+      if (!isNearSender && links.has(key)) return true;
+    }
     return false;
   }
 
   /**
-   * What the first of each pair sends no longer arrives at the second.
+   * What the first of each pair sends no longer arrives at the second. What is under way is lost, too,
+   * unless the cut is near the sender.
    * @returns the function that ends this cut.
    */
-  cut(links: readonly (readonly [from: number, to: number])[]): () => void {
-    const cut = new Set(links.map(([from, to]) => this.#key(from, to)));
+  cut(pairs: readonly (readonly [from: number, to: number])[], isNearSender = false): () => void {
+    const cut = { links: new Set(pairs.map(([from, to]) => this.#key(from, to))), isNearSender };
     this.#cuts.add(cut);
     return () => this.#cuts.delete(cut);
   }
