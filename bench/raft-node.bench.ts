@@ -48,12 +48,10 @@ async function rate(operation: () => Promise<void>): Promise<number> {
 }
 
 async function openLog(dir: string): Promise<{ disk: OsDisk; log: Log }> {
-  let io: DiskIo | undefined;
-  const disk = await createOsDisk(dir, (completion) => io?.complete(completion));
-  const opened = new DiskIo(disk);
-  io = opened;
+  const disk = await createOsDisk(dir, (completion) => io.complete(completion));
+  const io: DiskIo = new DiskIo(disk);
   const recovered = await new Promise<RecoveredLog>((resolve, reject) => {
-    opened.run(recoverLog("", SEGMENT_BYTES), (result) => {
+    io.run(recoverLog("", SEGMENT_BYTES), (result) => {
       if (result.ok) resolve(result.value);
       else reject(new Error(result.error.message));
     });
@@ -63,7 +61,7 @@ async function openLog(dir: string): Promise<{ disk: OsDisk; log: Log }> {
   };
   return {
     disk,
-    log: new Log({ io: opened, dir: "", segmentBytes: SEGMENT_BYTES, onFatal }, recovered),
+    log: new Log({ io, dir: "", segmentBytes: SEGMENT_BYTES, onFatal }, recovered),
   };
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { crc32c } from "@blixard/std";
 import type { LogIndex, Result } from "@blixard/std";
 import type { ProposeError } from "../types.ts";
 import { Cluster, peer } from "../testing/cluster.ts";
@@ -399,4 +400,83 @@ test("a failing sync is fatal", () => {
   cluster.tick(3);
   assert.equal(outcome, "OutcomeUnknown");
   assert.equal(fatal(host)?.code, "Io");
+});
+
+test("a log of a later format version is left alone and reported", () => {
+  const cluster = new Cluster(15);
+  cluster.found([1]);
+  cluster.settle();
+  assert(cluster.propose(cluster.host(1), "a").ok);
+  cluster.stop(1, false);
+  const { disk } = cluster.host(1);
+  const bytes = disk.bytes("raft/watermark").slice();
+  const slotBytes = bytes.length / 3;
+  for (let slot = 0; slot < 3; slot++) {
+    const header = bytes.subarray(slot * slotBytes, slot * slotBytes + 64);
+    header[4] = 2;
+    const sum = crc32c(header.subarray(0, 60), slot);
+    new DataView(header.buffer, header.byteOffset).setUint32(60, sum, true);
+  }
+  disk.put("raft/watermark", bytes);
+  const before = disk.names();
+  const again = cluster.restart(1);
+  cluster.settle();
+  assert.equal(fatal(again)?.code, "Corrupt");
+  assert.match(fatal(again)?.reason ?? "", /watermark has format version 2/);
+  assert.deepEqual(disk.names(), before);
+  assert.deepEqual(disk.bytes("raft/watermark"), bytes);
+});
+
+test("leadership is transferred on request; proposals meanwhile are not lost", () => {
+  const cluster = new Cluster(16);
+  cluster.found([1, 2, 3]);
+  for (let round = 0; round < 6; round++) {
+    const leader = cluster.elect();
+    const target = cluster.follower();
+    let done = 0;
+    for (let i = 0; i < 10; i++) {
+      leader.node.propose(
+        new TextEncoder().encode(`${round}.${i}`),
+        cluster.deadline(),
+        (result) => {
+          assert(result.ok, JSON.stringify(result));
+          done++;
+        },
+      );
+      if (i === 5) leader.node.transferLeader(target.id);
+    }
+    cluster.until("all are answered", () => done === 10);
+    cluster.until("the target leads", () => target.node.status().role === "leader");
+  }
+  cluster.until("all have all", () =>
+    cluster.live.every(({ machine }) => machine.items.length === 60),
+  );
+  assert.equal(new Set(cluster.elect().machine.items).size, 60);
+});
+
+test("a folder that belongs to a cluster ignores a second founding", () => {
+  const cluster = new Cluster(17);
+  cluster.found([1]);
+  cluster.settle();
+  assert(cluster.propose(cluster.host(1), "a").ok);
+  cluster.stop(1, true);
+  const again = cluster.start(1, [1, 2, 3]);
+  cluster.until("it has what it had", () => again.machine.items.length === 1);
+  assert.deepEqual(again.node.status().conf.voters, [1]);
+});
+
+test("power cuts at any point of the founding leave a folder that can be founded or goes on", () => {
+  for (let cut = 1; cut < 60; cut++) {
+    const cluster = new Cluster(1000 + cut);
+    const host = cluster.start(1, [1]);
+    for (let i = 0; i < cut; i++) {
+      const completion = host.disk.step(cluster.random);
+      if (completion !== undefined) host.node.input({ kind: "disk", completion });
+    }
+    cluster.stop(1, true);
+    const again = cluster.start(1, [1]);
+    cluster.until(`cut after ${cut}`, () => again.node.status().role === "leader");
+    assert(cluster.propose(again, "a").ok);
+    assert.deepEqual(again.machine.items, ["a"]);
+  }
 });

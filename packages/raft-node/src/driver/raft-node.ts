@@ -145,8 +145,10 @@ export class RaftNode<Response> {
     const { contents } = node.log;
     const base = restored.snapshot;
     const isNamed = contents.snapshot !== undefined && contents.snapshot.index >= base.index;
-    const last = contents.entries.at(-1)?.index ?? 0;
-    const isReplaced = restored.entries.length === 0 && last !== base.index && last > 0;
+    // Entries on disk that the snapshot overrules must not be found behind it by a later start.
+    const last = contents.entries.at(-1);
+    const isEnd = last?.index === base.index && last.term === base.term;
+    const isReplaced = restored.entries.length === 0 && last !== undefined && !isEnd;
     const persist: { -readonly [K in keyof Omit<Persist, "seq">]: Omit<Persist, "seq">[K] } = {
       entries: [],
     };

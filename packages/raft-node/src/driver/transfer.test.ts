@@ -61,9 +61,9 @@ test("an empty joiner receives a snapshot, then the entries behind it", () => {
 test("a transfer of many chunks survives loss, and a restart of its receiver", () => {
   const cluster = new Cluster(22, { segmentBytes: 1024 * 1024 });
   cluster.found([1, 2]);
-  fill(cluster, 50, 30_000);
+  fill(cluster, 25, 30_000);
   for (const { node } of cluster.live) node.takeSnapshot();
-  fill(cluster, 50, 30_000);
+  fill(cluster, 25, 30_000);
   for (const { node } of cluster.live) node.takeSnapshot();
   cluster.settle();
   let joiner = cluster.start(3);
@@ -74,11 +74,11 @@ test("a transfer of many chunks survives loss, and a restart of its receiver", (
     return false;
   };
   add(cluster, 3);
-  cluster.until("half of it has arrived", () => chunks >= 6);
+  cluster.until("half of it has arrived", () => chunks >= 3);
   assert.equal(joiner.machine.items.length, 0);
   cluster.stop(3, true);
   joiner = cluster.restart(3);
-  cluster.until("all of it", () => joiner.machine.items.length === 100, 3000);
+  cluster.until("all of it", () => joiner.machine.items.length === 50, 3000);
   assert.deepEqual(joiner.machine.items, cluster.elect().machine.items);
   assert(!joiner.disk.names().some((name) => name.includes("tmp-")));
 });

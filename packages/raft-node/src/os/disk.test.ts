@@ -144,29 +144,34 @@ test("one process a folder: a second opener is refused, a dead holder is not in 
 test("kill -9 of a writing process: everything it acknowledged is there", async (t) => {
   const dir = folder(t);
   const script = fileURLToPath(new URL("../testing/writer-child.ts", import.meta.url));
-  let acknowledged = 0;
+  const notes = join(folder(t), "acknowledged");
+  writeFileSync(notes, "");
+  const noted = (): number => {
+    const text = readFileSync(notes, "utf8");
+    return Number(
+      text
+        .slice(0, Math.max(0, text.lastIndexOf("\n")))
+        .split("\n")
+        .at(-1),
+    );
+  };
   for (let round = 0; round < 4; round++) {
-    const wanted = acknowledged + 150 * (round + 1);
-    const child = spawn(process.execPath, ["--conditions=source", script, dir], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    let text = "";
-    await new Promise<void>((resolve) => {
-      child.stdout.on("data", (chunk: Buffer) => {
-        text += chunk.toString();
-        const seen = text.slice(0, text.lastIndexOf("\n")).split("\n").at(-1);
-        if (Number(seen) >= wanted) child.kill("SIGKILL");
-      });
-      child.on("close", () => resolve());
-    });
-    const lines = text.slice(0, text.lastIndexOf("\n")).split("\n").map(Number);
-    acknowledged = Math.max(...lines);
+    const wanted = noted() + 150 * (round + 1);
+    const args = ["--conditions=source", script, dir, notes];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
+    const ended = new Promise<void>((resolve) => void child.on("close", () => resolve()));
+    const deadlineMs = performance.now() + 60_000;
+    while (noted() < wanted && child.exitCode === null && performance.now() < deadlineMs) {
+      await new Promise((resolve) => void setTimeout(resolve, 2));
+    }
+    child.kill("SIGKILL");
+    await ended;
+    const acknowledged = noted();
     assert(acknowledged >= wanted, `the child ended early, at ${acknowledged}`);
     const items = await itemsAfterRestart(dir);
     assert(items.length >= acknowledged, `${items.length} of ${acknowledged} are there`);
     // Proposals in flight may have been committed, too; eight are at most.
     assert(items.length <= acknowledged + 8);
-    acknowledged = items.length;
   }
 });
 

@@ -17,8 +17,7 @@ import {
   unlink,
   write,
 } from "node:fs";
-import { mkdirSync } from "node:fs";
-import { dirname, join, posix } from "node:path";
+import { dirname, join, posix, resolve } from "node:path";
 import { promisify } from "node:util";
 
 import { as, assert, err, ok, present, unreachable } from "@blixard/std";
@@ -62,7 +61,7 @@ export async function createOsDisk(
   rootDir: string,
   onCompletion: (completion: DiskCompletion) => void,
 ): Promise<OsDisk> {
-  mkdirSync(rootDir, { recursive: true });
+  await makeFolder(rootDir);
   return new FolderDisk(rootDir, lockFolder(rootDir), onCompletion);
 }
 
@@ -223,7 +222,7 @@ class FolderDisk implements OsDisk {
    */
   async #create(path: string, sizeBytes: number): Promise<void> {
     const full = this.#full(path);
-    await this.#makeFolder(dirname(full));
+    await makeFolder(dirname(full));
     const fd = await openFile(full, "wx+", 0o600);
     try {
       for (let at = 0; at < sizeBytes; at += ZERO_BYTES) {
@@ -236,15 +235,8 @@ class FolderDisk implements OsDisk {
     await this.#remember(path, fd);
   }
 
-  /** A new folder is durable before anything in it can be. */
-  async #makeFolder(full: string): Promise<void> {
-    const made = await makeDir(full, { recursive: true });
-    if (made === undefined) return;
-    for (let at = full; at.length >= made.length; at = dirname(at)) await syncFolder(dirname(at));
-  }
-
   async #syncDir(dir: string): Promise<void> {
-    await this.#makeFolder(this.#full(dir));
+    await makeFolder(this.#full(dir));
     await syncFolder(this.#full(dir));
   }
 
@@ -302,6 +294,14 @@ async function writeAll(fd: number, data: Uint8Array, offset: number): Promise<v
     const { bytesWritten } = await writeAt(fd, data, at, data.length - at, offset + at);
     at += bytesWritten;
   }
+}
+
+/** A new folder is durable before anything in it can be. */
+async function makeFolder(path: string): Promise<void> {
+  const full = resolve(path);
+  const made = await makeDir(full, { recursive: true });
+  if (made === undefined) return;
+  for (let at = full; at.length >= made.length; at = dirname(at)) await syncFolder(dirname(at));
 }
 
 async function syncFolder(full: string): Promise<void> {

@@ -23,7 +23,7 @@ export function recoverFrom(disk: MemoryDisk, random?: Prng): RecoveredLog {
   const io = new DiskIo(disk);
   let recovered: RecoveredLog | undefined;
   io.run(recoverLog("raft", SEGMENT_BYTES), (result) => {
-    assert(result.ok, JSON.stringify(result));
+    if (!result.ok) throw new Error(`recovery failed: ${JSON.stringify(result.error)}`);
     recovered = result.value;
   });
   disk.drain((completion) => io.complete(completion), random);

@@ -1,6 +1,6 @@
-/** A process to be killed: a single node that proposes for ever and prints what was acknowledged. */
+/** A process to be killed: a single node that proposes for ever and notes what was acknowledged. */
 
-import { writeSync } from "node:fs";
+import { openSync, writeSync } from "node:fs";
 import { argv } from "node:process";
 
 import { as, Prng } from "@blixard/std";
@@ -11,6 +11,7 @@ import { createOsDisk } from "../os/disk.ts";
 import { ListMachine } from "./cluster.ts";
 
 const dir = argv[2] ?? "";
+const notes = openSync(argv[3] ?? "", "a");
 const machine = new ListMachine();
 const disk = await createOsDisk(dir, (completion) => node.input({ kind: "disk", completion }));
 const now = (): number => performance.now();
@@ -43,8 +44,8 @@ function propose(): void {
   const text = `item ${machine.items.length}`.padEnd(100, ".");
   node.propose(new TextEncoder().encode(text), now() + 10_000, (result) => {
     if (!result.ok) throw new Error(JSON.stringify(result.error));
-    // Written at once: what was printed was acknowledged.
-    writeSync(1, `${result.value.response}\n`);
+    // A write that returned outlives the process.
+    writeSync(notes, `${result.value.response}\n`);
     propose();
   });
 }
