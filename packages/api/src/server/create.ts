@@ -68,7 +68,11 @@ class Front {
         return sendFailure(outgoing, tooMany("requests", limits.REQUESTS_MAX), call.trace);
       }
       this.#inFlight++;
-      outgoing.once("close", () => this.#inFlight--);
+      outgoing.once("close", () => {
+        this.#inFlight--;
+        // Kept connections would hold up the close; this one is idle as of the next turn.
+        if (this.#server.closing.aborted) setImmediate(() => server.closeIdleConnections());
+      });
       this.#calls.set(incoming, call);
       return void this.#listener(incoming, outgoing);
     });

@@ -102,7 +102,9 @@ test("closing lets a request finish, ends streams at once, and takes no more", a
   h.backend.hold = new Promise((resolve) => {
     release = resolve;
   });
-  const slow = h.client.listVms();
+  // Its own client, as closing the harness closes the harness's.
+  const patient = createClient({ endpoint: `http://${h.address}`, token: TOKEN });
+  const slow = patient.listVms();
   await until("the request is in", () => h.backend.calls.at(-1)?.method === "listVms");
   const closing = h.close();
   await watching;
@@ -111,6 +113,7 @@ test("closing lets a request finish, ends streams at once, and takes no more", a
   release();
   assert.equal((await slow).items.length, 1);
   await closing;
+  patient.close();
   await h.close();
 });
 
