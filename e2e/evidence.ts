@@ -9,11 +9,21 @@ import { readStampedConsole } from "@blixard/drivers";
 
 /** What a guest prints every 20 ms; the epoch is the one that its agent was started with. */
 const TICK = /^tick (\d+) \d+$/;
-export const TICK_COMMAND = [
-  "sh",
-  "-c",
-  'i=0; while :; do i=$((i+1)); echo "tick $BLIXARD_EPOCH $i"; sleep 0.02; done',
-];
+const TICK_SCRIPT = 'i=0; while :; do i=$((i+1)); echo "tick $BLIXARD_EPOCH $i"; PAUSE; done';
+/** busybox' shell waits by itself; a fork for each tick would be too slow in an emulated guest. */
+const PAUSES: Readonly<Record<string, string>> = {
+  qemu: "read -t 0.02 nothing <&3",
+  fake: "sleep 0.02",
+};
+
+export function tickCommand(driver: string): string[] {
+  const script = TICK_SCRIPT.replace("PAUSE", PAUSES[driver] ?? "sleep 0.02");
+  return [
+    "sh",
+    "-c",
+    driver === "qemu" ? `mkfifo /tmp/tick; exec 3<>/tmp/tick; ${script}` : script,
+  ];
+}
 
 export interface Interval {
   readonly vm: string;

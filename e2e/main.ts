@@ -14,7 +14,7 @@ import { parseArgs } from "node:util";
 import { Prng } from "@blixard/std";
 import { buildImage, imagesDir } from "../guest/image/build.ts";
 import { LocalCluster, processesOf, signal, until, type LocalNode } from "./cluster.ts";
-import { Evidence, type Interval, type Overlap, overlaps, TICK_COMMAND } from "./evidence.ts";
+import { Evidence, type Interval, type Overlap, overlaps, tickCommand } from "./evidence.ts";
 import { Ledger } from "./ledger.ts";
 
 const { values } = parseArgs({
@@ -111,7 +111,7 @@ async function createTickers(cluster: LocalCluster): Promise<void> {
       image: "base",
       vcpus: 1,
       memoryBytes: MEMORY_BYTES,
-      command: TICK_COMMAND,
+      command: tickCommand(values.driver),
     });
   }
   await until("all VMs running", 60_000, async () => {
