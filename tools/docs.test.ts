@@ -11,7 +11,7 @@ const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
 function tableRows(markdown: string): string[][] {
   return markdown
     .split("\n")
-    .filter((line) => /^\| /.test(line))
+    .filter((line) => line.startsWith("| "))
     .map((line) =>
       line
         .slice(2, -2)
