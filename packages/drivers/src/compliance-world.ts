@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { as, BlixardError, type Epoch, type ErrorCode, type VmId } from "@blixard/std";
 import { hostClock } from "./clock.ts";
 import { createDriver, type DriverName } from "./create.ts";
+import { instanceFolder } from "./driver/driver.ts";
 import { DirImageStore } from "./image/dir-store.ts";
 import { hostOs, type ProcessIdentity } from "./os/index.ts";
 import { killAndWait } from "./os/process.ts";
@@ -73,7 +74,7 @@ export class World {
   }
 
   folder(vmId: VmId): string {
-    return join(this.dataDir, "instances", vmId);
+    return instanceFolder(this.dataDir, vmId);
   }
 
   /** Creates and starts, and waits until the agent has said hello. */

@@ -389,7 +389,20 @@ function leases(get: Get): void {
 }
 
 function violence(get: Get): void {
-  void test("kill -9 of the supervisor takes the machine along, and the VM can start again", async () => {
+  void test("kill -9 of the supervisor ends the machine also when no daemon is there", async () => {
+    const world = await get();
+    const driver = world.driver();
+    const spec = world.spec();
+    const status = await world.run(driver, spec);
+    await driver.close();
+    process.kill(present(status.supervisorPid, "supervisor pid"), "SIGKILL");
+    await goneOf(present(status.backendPid, "backend pid"));
+    const next = world.driver();
+    const [found] = await next.readopt();
+    assert.deepEqual(found?.ended, { kind: "crashed", reason: "its supervisor died" });
+  });
+
+  void test("kill -9 of the supervisor is told as a crash, and the VM can start again", async () => {
     const world = await get();
     const driver = world.driver();
     const spec = world.spec();

@@ -8,6 +8,7 @@ export {
   type DriverName,
   type DriverOptions,
 } from "./create.ts";
+export { instanceFolder } from "./driver/driver.ts";
 export { DirImageStore } from "./image/dir-store.ts";
 export type { ImageStore, ResolvedImage } from "./image/types.ts";
 export type * from "./types.ts";

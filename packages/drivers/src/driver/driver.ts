@@ -18,10 +18,17 @@ import type {
 import type { Backend } from "./backend.ts";
 import { DELETED_PREFIX, Instance } from "./instance.ts";
 
+const INSTANCES = "instances";
+
 export interface SupervisedDriverOptions {
   /** Instances live in `<dataDir>/instances/<vmId>`. */
   readonly dataDir: string;
   readonly log?: (line: string) => void;
+}
+
+/** Where everything of one VM lives: state, console log, disk, socket. */
+export function instanceFolder(dataDir: string, vmId: VmId): string {
+  return join(dataDir, INSTANCES, vmId);
 }
 
 export class SupervisedDriver implements VmDriver {
@@ -38,7 +45,7 @@ export class SupervisedDriver implements VmDriver {
   constructor(backend: Backend, options: SupervisedDriverOptions) {
     this.name = backend.name;
     this.#backend = backend;
-    this.#folder = join(options.dataDir, "instances");
+    this.#folder = join(options.dataDir, INSTANCES);
     this.#log = options.log ?? (() => undefined);
   }
 

@@ -19,11 +19,9 @@ function main(root: string): void {
       });
     },
   });
-  // A supervisor that died takes this process with it, and its guest's processes before that.
-  for (const stream of [control, console]) {
-    stream.on("error", () => stream.destroy());
-    stream.on("close", () => agent.close());
-  }
+  // Like a real machine, it does not notice by itself that its supervisor is gone.
+  for (const stream of [control, console]) stream.on("error", () => stream.destroy());
+  setInterval(() => undefined, 60_000);
   control.once("data", () => {
     say("fake guest: booted\r\n");
     agent.serve(agentStream);
