@@ -43,6 +43,8 @@ export const SNAPSHOT_CHUNK_BYTES_MAX = 256 * KIB;
 /** One record inside a snapshot. */
 export const SNAPSHOT_RECORD_BYTES_MAX = 512 * KIB;
 export const TABLE_SHARDS = 1024;
+/** Nodes and join tokens number hundreds, not millions. */
+export const SMALL_TABLE_SHARDS = 16;
 
 /** A VM that crashes after this many restarts is "failed" until somebody starts it again. */
 export const RESTARTS_MAX = 5;

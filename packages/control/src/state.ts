@@ -5,6 +5,7 @@
  */
 
 import { hash64, utf8, type LogIndex, type NodeId, type VmId } from "@blixard/std";
+import { SMALL_TABLE_SHARDS } from "./limits.ts";
 import { nodeJson, recordHash, tokenJson, vmJson } from "./records.ts";
 import { Table, type ReadonlyTable } from "./table.ts";
 import type { Capacity, JoinTokenRecord, NodeRecord, VmRecord } from "./types.ts";
@@ -59,9 +60,9 @@ export interface OwnedState {
 
 export function createOwnedState(): OwnedState {
   return {
-    nodes: new Table(),
+    nodes: new Table(SMALL_TABLE_SHARDS),
     vms: new Table(),
-    joinTokens: new Table(),
+    joinTokens: new Table(SMALL_TABLE_SHARDS),
     // Safe: 0 precedes the first log index.
     counters: { revision: 0 as LogIndex, lastPeerId: 0, leaseEpochFloor: 0, vmEpochFloor: 0 },
     index: {

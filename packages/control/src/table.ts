@@ -4,26 +4,33 @@
  * writer copies a shared shard (about a thousandth of the table) before it first changes it.
  */
 
+import { assert } from "@blixard/std";
 import { TABLE_SHARDS } from "./limits.ts";
 
 export type Shards<K extends string, V> = readonly ReadonlyMap<K, V>[];
 
 /** FNV-1a over the tail of the key: ids are random, names differ there most. */
-function shardOf(key: string): number {
+function hashOf(key: string): number {
   let hash = 0x811c9dc5;
   for (let i = Math.max(0, key.length - 12); i < key.length; i++) {
     hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
   }
-  return ((hash >>> 16) ^ hash) & (TABLE_SHARDS - 1);
+  return (hash >>> 16) ^ hash;
 }
 
 export class Table<K extends string, V> {
   readonly #shards: Map<K, V>[] = [];
-  readonly #shared: Uint8Array = new Uint8Array(TABLE_SHARDS);
+  readonly #shared: Uint8Array;
+  /** A power of two minus one. */
+  readonly #mask: number;
   #size = 0;
 
-  constructor() {
-    for (let i = 0; i < TABLE_SHARDS; i++) this.#shards.push(new Map());
+  /** `shards`: a power of two. Few for small tables, which are then quick to walk. */
+  constructor(shards = TABLE_SHARDS) {
+    assert(shards > 0 && (shards & (shards - 1)) === 0, "the number of shards is a power of two");
+    this.#mask = shards - 1;
+    this.#shared = new Uint8Array(shards);
+    for (let i = 0; i < shards; i++) this.#shards.push(new Map());
   }
 
   get size(): number {
@@ -31,15 +38,15 @@ export class Table<K extends string, V> {
   }
 
   get(key: K): V | undefined {
-    return this.#shards[shardOf(key)]?.get(key);
+    return this.#shards[hashOf(key) & this.#mask]?.get(key);
   }
 
   has(key: K): boolean {
-    return this.#shards[shardOf(key)]?.has(key) === true;
+    return this.#shards[hashOf(key) & this.#mask]?.has(key) === true;
   }
 
   #writable(key: K): Map<K, V> {
-    const index = shardOf(key);
+    const index = hashOf(key) & this.#mask;
     const shard = this.#shards[index] ?? new Map<K, V>();
     if (this.#shared[index] !== 1) return shard;
     const copy = new Map(shard);

@@ -272,9 +272,17 @@ class Daemon implements RunningDaemon {
     this.#every(limits.LEASE_TICK_MS, () => lease.client.tick());
     this.#every(limits.LEADER_LOOP_EVERY_MS, () => lease.leader.tick());
     this.#every(limits.RECONCILE_EVERY_MS, () => reconciler.poke());
+    let due = false;
     this.#onChange = () => {
-      lease.leader.tick();
-      reconciler.poke();
+      // Many entries are applied in one turn of the loop; they are looked at once, after it.
+      if (due) return;
+      due = true;
+      setImmediate(() => {
+        due = false;
+        if (this.#closing !== undefined) return;
+        lease.leader.tick();
+        reconciler.poke();
+      });
     };
     void this.#register(consensus, chosen, propose, () => {
       const record = getNode(consensus.state, self);
