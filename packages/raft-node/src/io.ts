@@ -44,10 +44,6 @@ export function* fileSize(path: string): IoTask<number> {
   return value.sizeBytes;
 }
 
-export function* readFile(path: string): IoTask<Uint8Array> {
-  return yield* readRange(path, 0, yield* fileSize(path));
-}
-
 export function* listNames(dir: string): IoTask<readonly string[]> {
   const [value] = yield* perform({ kind: "list", dir });
   assert(value?.kind === "names", "a listing answers with names");

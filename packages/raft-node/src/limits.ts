@@ -6,8 +6,6 @@ import { assert } from "@blixard/std";
 export const SNAPSHOT_CHUNK_BYTES = 256 * 1024;
 /** Snapshot files kept: the newest, and one to fall back on when the newest rots. */
 export const SNAPSHOTS_KEPT = 2;
-/** Upper bound of a snapshot's meta (configuration and members) in bytes. */
-export const SNAPSHOT_META_BYTES_MAX = 1024 * 1024;
 /** Snapshot chunks sent but not yet acknowledged, per receiver. */
 export const TRANSFER_WINDOW = 4;
 /** Ticks without progress after which unacknowledged chunks are sent again. */
@@ -56,13 +54,27 @@ export const FORWARDS_REMEMBERED = 65_536;
 export const FORWARD_RESEND_TICKS = 4;
 /** Ticks for which `stop` waits for somebody else to lead. */
 export const STOP_TRANSFER_TICKS = 50;
-/** Entries of context in a member, bytes. */
+/** Context of one member, bytes; as in the protocol. */
 export const MEMBER_CONTEXT_BYTES_MAX = 64 * 1024;
 export const MEMBERS_MAX = 1024;
+/** A snapshot's configuration and members, bytes. */
+export const SNAPSHOT_META_BYTES_MAX = 80 * 1024 * 1024;
+/** Upper bound of RaftNodeOptions.maxProposalBytes. */
+export const PROPOSAL_BYTES_MAX = 4 * 1024 * 1024;
+/** No datagram is longer: the network port must take this much. */
+export const DATAGRAM_BYTES_MAX = PROPOSAL_BYTES_MAX + 1024 * 1024;
 
 assert(RECORD_BYTES_TARGET <= BATCH_BYTES_MAX, "a batch holds at least one record");
 assert(BATCH_BYTES_MAX <= RECORD_BYTES_MAX, "a record may be as large as a batch");
 assert(APPEND_BYTES_MAX <= UNCOMMITTED_BYTES_MAX, "an append fits what may be uncommitted");
 assert(PROPOSAL_BATCH_BYTES <= PENDING_PROPOSAL_BYTES_MAX, "a batch of proposals may be pending");
+assert(
+  MEMBERS_MAX * (MEMBER_CONTEXT_BYTES_MAX + 12) + 1024 * 1024 <= SNAPSHOT_META_BYTES_MAX,
+  "a snapshot's meta has room for every member",
+);
+assert(PROPOSAL_BYTES_MAX < RECORD_BYTES_MAX, "a proposal fits into one record");
+assert(APPEND_BYTES_MAX < DATAGRAM_BYTES_MAX, "an append fits into one datagram");
+assert(PROPOSAL_BATCH_BYTES < DATAGRAM_BYTES_MAX, "a batch of forwards fits into one datagram");
+assert(SNAPSHOT_CHUNK_BYTES < DATAGRAM_BYTES_MAX, "a snapshot chunk fits into one datagram");
 assert(WATERMARK_SLOT_BYTES_MIN <= WATERMARK_SLOT_BYTES_MAX, "slot sizes are ordered");
 assert(DISK_FULL_RETRY_MS < DISK_FULL_FATAL_MS, "a full disk is retried before it is fatal");

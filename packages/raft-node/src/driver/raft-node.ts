@@ -56,7 +56,10 @@ export class RaftNode<Response> {
     const { segmentBytes, maxProposalBytes } = options;
     assert(segmentBytes >= limits.SEGMENT_BYTES_MIN, "segmentBytes is at least SEGMENT_BYTES_MIN");
     assert(segmentBytes <= limits.SEGMENT_BYTES_MAX, "segmentBytes is at most SEGMENT_BYTES_MAX");
-    assert(maxProposalBytes < limits.RECORD_BYTES_MAX / 2, "a proposal fits into one record");
+    assert(
+      maxProposalBytes <= limits.PROPOSAL_BYTES_MAX,
+      "maxProposalBytes is at most PROPOSAL_BYTES_MAX",
+    );
     this.#options = options;
     this.#deps = deps;
     this.#io = new DiskIo(deps.disk);

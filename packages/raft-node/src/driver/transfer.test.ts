@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { encodeMessage } from "@blixard/raft";
+import { as } from "@blixard/std";
 import type { LogIndex, Result } from "@blixard/std";
 import { Cluster, peer } from "../testing/cluster.ts";
 import type { Host } from "../testing/cluster.ts";
 import type { ProposeError } from "../types.ts";
+import { decodeEnvelope, encodeEnvelope } from "./envelope.ts";
+import type { Envelope } from "./envelope.ts";
 
 const SMALL = { snapshotEveryEntries: 50 };
 
@@ -210,4 +214,79 @@ test("garbage from the network changes nothing", () => {
   fill(cluster, 20, 10);
   assert.equal(cluster.elect().machine.items.length, 40);
   assert.equal(leader.events.filter(({ kind }) => kind === "fatal").length, 0);
+});
+
+test("a file that is not the snapshot it was announced as is refused, and leaves nothing", () => {
+  const cluster = new Cluster(28);
+  cluster.found([1, 2, 3]);
+  fill(cluster, 5, 10);
+  const leader = cluster.elect();
+  const victim = cluster.follower();
+  const { term, conf } = leader.node.status();
+  const message = encodeMessage({
+    kind: "snapshot",
+    to: victim.id,
+    from: leader.id,
+    term,
+    meta: { index: as<LogIndex>(1000), term, conf },
+  });
+  const answers: string[] = [];
+  cluster.drops = ({ from, message: bytes }) => {
+    const decoded = decodeEnvelope(bytes);
+    if (from !== victim.id || !decoded.ok || decoded.value.kind !== "snapshotAck") return false;
+    answers.push(decoded.value.state);
+    return true;
+  };
+  const send = (envelope: Envelope): void => {
+    victim.node.input({ kind: "message", from: leader.id, message: encodeEnvelope(envelope) });
+    cluster.settle();
+  };
+  const bytes = new Uint8Array(5000).fill(66);
+  send({ kind: "snapshotOffer", transfer: 77, sizeBytes: 2 * bytes.length, message });
+  send({ kind: "snapshotChunk", transfer: 77, offset: 5000, bytes });
+  send({ kind: "snapshotChunk", transfer: 76, offset: 0, bytes });
+  send({ kind: "snapshotOffer", transfer: 78, sizeBytes: 2 * bytes.length, message });
+  send({ kind: "snapshotChunk", transfer: 78, offset: 0, bytes });
+  send({ kind: "snapshotChunk", transfer: 78, offset: 5000, bytes });
+  assert.deepEqual(answers, ["partial", "partial", "partial", "refused"]);
+  assert(!victim.disk.names().some((name) => /tmp-|00003e8/.test(name)));
+  cluster.drops = () => false;
+  fill(cluster, 5, 10);
+  cluster.until("it follows on", () => victim.machine.items.length === 10);
+});
+
+test("a full disk under a received snapshot: refused now, received later", () => {
+  const cluster = new Cluster(29, SMALL);
+  cluster.found([1, 2]);
+  fill(cluster, 130, 20);
+  cluster.tick(5);
+  const joiner = cluster.start(3);
+  let refused = 0;
+  joiner.disk.failure = (op) =>
+    op.kind === "write" && op.path.includes("tmp-") && refused++ < 3 ? "NoSpace" : undefined;
+  add(cluster, 3);
+  cluster.until("the joiner has all", () => joiner.machine.items.length === 130);
+  assert(refused >= 3);
+});
+
+test("a receiver that is gone ends the transfer; the files are not held for ever", () => {
+  const cluster = new Cluster(30, SMALL);
+  cluster.found([1, 2]);
+  fill(cluster, 130, 20);
+  cluster.tick(5);
+  cluster.start(3);
+  let offered = 0;
+  cluster.drops = ({ message }) => message[3] === 5 && ++offered > 0;
+  add(cluster, 3);
+  cluster.until("it is offered", () => offered > 0);
+  cluster.stop(3, true);
+  for (let i = 0; i < 4; i++) {
+    fill(cluster, 60, 20);
+    cluster.tick(200);
+  }
+  const { disk } = cluster.elect();
+  assert.equal(disk.names().filter((name) => name.includes("snap-")).length, 2);
+  cluster.drops = () => false;
+  const joiner = cluster.restart(3);
+  cluster.until("the joiner has all", () => joiner.machine.items.length === 370, 2000);
 });

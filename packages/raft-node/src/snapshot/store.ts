@@ -77,6 +77,7 @@ export function* readSnapshot(path: string, keep: boolean): IoTask<Result<Loaded
   const metaBytes = snapshotMetaBytes(head);
   if (!metaBytes.ok) return metaBytes;
   let offset = SNAPSHOT_HEAD_BYTES + metaBytes.value;
+  if (offset > size) return err("the file ends within its header");
   const header = decodeSnapshotHeader(yield* readRange(path, 0, offset));
   if (!header.ok) return header;
   const sums = new ChunkSums();
