@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Client, createClient } from "@blixard/api";
 import { formatTicket, parseTicket } from "@blixard/net";
-import { BlixardError, type ErrorCode } from "@blixard/std";
+import { BlixardError, type ErrorCode, newTrace, parseTraceparent, Prng } from "@blixard/std";
 import {
   type InitResult,
   initNode,
@@ -163,6 +163,21 @@ test("three VMs spread over three nodes; exec and logs reach each from every nod
     return logged.includes("hello from a") ? logged : undefined;
   });
   assert.match(text, /hello from a/);
+});
+
+test("a caller's trace reaches the process in the guest, across nodes", async () => {
+  const trace = newTrace(new Prng(7));
+  const vm = await running("a");
+  const other = nodes.find(({ made }) => made.nodeId !== vm.nodeId);
+  assert.ok(other);
+  const request = { argv: ["sh", "-c", "echo $TRACEPARENT"], env: {} };
+  const session = await other.client.exec("a", request, { trace });
+  session.closeStdin();
+  let seen = "";
+  for await (const event of session.events) {
+    if (event.kind === "stdout") seen += new TextDecoder().decode(event.data);
+  }
+  assert.equal(parseTraceparent(seen)?.traceId, trace.traceId);
 });
 
 test("stop, start with a higher epoch, delete; a watch sees every step without a gap", async () => {
