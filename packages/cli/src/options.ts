@@ -32,3 +32,13 @@ export function examples(command: Command, ...lines: readonly string[]): Command
   const text = lines.map((line) => `  $ blixard ${line}\n`).join("");
   return command.addHelpText("after", `\nExamples:\n${text}`);
 }
+
+/** An option whose default is shown as it would be typed. */
+export function withDefault(
+  flags: string,
+  summary: string,
+  parse: (text: string) => number,
+  text: string,
+): Option {
+  return new Option(flags, summary).argParser(parse).default(parse(text), text);
+}

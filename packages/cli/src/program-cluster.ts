@@ -1,7 +1,7 @@
 /** The commands under `node` and `cluster`. */
 
 import type { Command } from "commander";
-import { connected, examples, formatted, type Context } from "./options.ts";
+import { connected, examples, formatted, withDefault, type Context } from "./options.ts";
 import { collect, parseAddress, parseCount, parseDuration } from "./units.ts";
 
 /** Options of `node init`, shared with `cluster join`. */
@@ -11,7 +11,7 @@ function founding(command: Command): Command {
     .option("--name <name>", "name of this node; default: the machine's")
     .option("--listen <host:port>", "address for other nodes", parseAddress, "127.0.0.1:7946")
     .option("--api <host:port>", "address of the HTTP API", parseAddress, "127.0.0.1:7447")
-    .option("--driver <name>", "allow only this VM driver (repeatable)", collect)
+    .option("--driver <name>", "VM driver to use, best first (repeatable; default: qemu)", collect)
     .option("--images <dir>", "where VM images are kept");
 }
 
@@ -52,7 +52,7 @@ export function clusterCommands(program: Command, context: Context): void {
   examples(
     formatted(connected(cluster.command("ticket").description("make a ticket to join with")))
       .option("--uses <n>", "how many nodes may join with it", parseCount, 1)
-      .option("--ttl <duration>", "how long it is valid", parseDuration, 3_600_000),
+      .addOption(withDefault("--ttl <duration>", "how long it is valid", parseDuration, "1h")),
     "cluster ticket",
     "cluster ticket --uses 2 --ttl 10m -o name",
   ).action(async (options) =>

@@ -1,7 +1,7 @@
 /** The commands under `vm`, and `run`. */
 
 import { Option, type Command } from "commander";
-import { connected, examples, formatted, type Context } from "./options.ts";
+import { connected, examples, formatted, withDefault, type Context } from "./options.ts";
 import { collectLabel, parseCount, parseDuration, parseSize } from "./units.ts";
 
 const VM = "id, name or unique prefix";
@@ -9,15 +9,17 @@ const VM = "id, name or unique prefix";
 function sized(command: Command): Command {
   return command
     .option("--vcpus <n>", "virtual CPUs", parseCount, 1)
-    .option("--memory <size>", "memory, as 512M or 2G", parseSize, 256 * 2 ** 20)
-    .option("--disk <size>", "disk beside the image; 0: none", parseSize, 0)
+    .addOption(withDefault("--memory <size>", "memory, as 512M or 2G", parseSize, "256M"))
+    .addOption(withDefault("--disk <size>", "disk beside the image; 0: none", parseSize, "0"))
     .option("--label <key=value>", "label (repeatable)", collectLabel);
 }
 
 function waiting(command: Command, what: string): Command {
   return command
     .option("--wait", `wait until it is ${what}`)
-    .option("--timeout <duration>", "give up waiting after this", parseDuration, 60_000);
+    .addOption(
+      withDefault("--timeout <duration>", "give up waiting after this", parseDuration, "60s"),
+    );
 }
 
 export function vmCommands(program: Command, context: Context): void {
@@ -71,7 +73,7 @@ function lifecycle(vm: Command, context: Context): void {
           .choices(["running", "stopped", "deleted"])
           .default("running"),
       )
-      .option("--timeout <duration>", "give up after this", parseDuration, 60_000),
+      .addOption(withDefault("--timeout <duration>", "give up after this", parseDuration, "60s")),
     "vm wait web --for running --timeout 60s",
   ).action(async (ref: string, options) =>
     (await import("./commands/vm-state.ts")).vmWait(context, ref, options),
@@ -158,11 +160,13 @@ export function runCommand(program: Command, context: Context): void {
       .option("-t, --tty", "give it a terminal")
       .option("-e, --env <key=value>", "environment variable (repeatable)", collectLabel)
       .option("-w, --workdir <dir>", "working directory in the VM")
-      .option(
-        "--timeout <duration>",
-        "give up when it does not run by then",
-        parseDuration,
-        120_000,
+      .addOption(
+        withDefault(
+          "--timeout <duration>",
+          "give up when it does not run by then",
+          parseDuration,
+          "120s",
+        ),
       ),
     "run base -- uname -a",
     "run --memory 1G -it base -- sh",

@@ -38,7 +38,7 @@ test("every route of the app is in the document, and the reverse", () => {
     closing: new AbortController().signal,
     open: { streams: 0, execs: 0 },
   };
-  const app = createApp(server, () => assert.fail("no request is made"));
+  const app = createApp(server);
   const served = app.routes.map(({ method, path }) => `${method} ${path.replace(":ref", "{ref}")}`);
   const listed = Object.entries(document.paths).flatMap(([path, operations]) =>
     Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),

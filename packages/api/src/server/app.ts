@@ -4,16 +4,17 @@ import type { HttpBindings } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import type { z } from "@hono/zod-openapi";
 import { Hono, type Context } from "hono";
-import { ERRORS, fail, type TraceContext } from "@blixard/std";
+import { fail, type TraceContext } from "@blixard/std";
 import type { CallContext } from "../backend.ts";
 import { ROUTES, type Route } from "../contract/routes.ts";
 import { checked, checkRef, readJson, readQuery } from "./input.ts";
-import { classify, errorBody, failureHeaders, jsonHeaders, notFound } from "./reply.ts";
+import { classify, failureResponse, jsonHeaders, notFound } from "./reply.ts";
 import { serveLogs, serveWatch } from "./streams.ts";
 import type { Admitted, ServerContext } from "./types.ts";
 
-interface Env {
-  Bindings: HttpBindings;
+export interface Env {
+  /** `call` is what the gate decided about the request. */
+  Bindings: HttpBindings & { readonly call: CallContext };
 }
 
 interface Input<R extends Route> extends Admitted {
@@ -26,18 +27,10 @@ interface Input<R extends Route> extends Admitted {
 const SENT = Symbol("sent");
 
 function failed(caught: unknown, trace: TraceContext, server: ServerContext): Response {
-  const failure = classify(caught, trace, server.log);
-  return new Response(errorBody(failure, trace), {
-    status: ERRORS[failure.code].http,
-    headers: failureHeaders(failure, trace),
-  });
+  return failureResponse(classify(caught, trace, server.log), trace);
 }
 
-/** `callOf` gives what the gate decided about the request. */
-export function createApp(
-  server: ServerContext,
-  callOf: (incoming: HttpBindings["incoming"]) => CallContext,
-): Hono<Env> {
+export function createApp(server: ServerContext): Hono<Env> {
   const app = new Hono<Env>();
 
   function on<R extends Route>(
@@ -48,8 +41,7 @@ export function createApp(
     const { query: querySchema, body: bodySchema } = route;
     const { status } = route.success;
     app.on(route.method.toUpperCase(), path, async (c: Context<Env>) => {
-      const { incoming, outgoing } = c.env;
-      const call = callOf(incoming);
+      const { incoming, outgoing, call } = c.env;
       try {
         const ref = path.includes(":ref") ? checkRef(rawRef(incoming.url ?? "")) : "";
         const given = readQuery(incoming.url ?? "");
@@ -76,10 +68,9 @@ export function createApp(
   bindCluster(on, server);
   bindVms(on, server);
   app.notFound((c) => {
-    const call = callOf(c.env.incoming);
-    return failed(notFound(c.req.method, c.req.path), call.trace, server);
+    return failed(notFound(c.req.method, c.req.path), c.env.call.trace, server);
   });
-  app.onError((error, c) => failed(error, callOf(c.env.incoming).trace, server));
+  app.onError((error, c) => failed(error, c.env.call.trace, server));
   return app;
 }
 

@@ -14,7 +14,14 @@ import { createApp } from "./app.ts";
 import { serveExec } from "./exec.ts";
 import { createGate, type Gate } from "./gate.ts";
 import { checkRef } from "./input.ts";
-import { classify, errorBody, failureHeaders, notFound, sendFailure } from "./reply.ts";
+import {
+  classify,
+  errorBody,
+  failureHeaders,
+  failureResponse,
+  notFound,
+  sendFailure,
+} from "./reply.ts";
 import type { ApiServer, ApiServerOptions, ServerContext } from "./types.ts";
 
 const EXEC_PATH = /^\/v1\/vms\/([^/?]+)\/exec$/;
@@ -31,7 +38,8 @@ function tooMany(what: string, limit: number): Failure {
 /** One Server for each socket, all in front of the same routes. */
 class Front {
   readonly #server: ServerContext;
-  readonly #calls = new WeakMap<IncomingMessage, CallContext>();
+  /** Of the request just handed to the listener, which calls back in the same turn of the loop. */
+  #admitted: CallContext | undefined;
   readonly #listener: ReturnType<typeof getRequestListener>;
   readonly #sockets = new WebSocketServer({
     noServer: true,
@@ -43,10 +51,15 @@ class Front {
 
   constructor(server: ServerContext) {
     this.#server = server;
-    const app = createApp(server, (incoming) =>
-      present(this.#calls.get(incoming), "the gate's answer"),
+    const app = createApp(server);
+    this.#listener = getRequestListener(
+      (request, env) => app.fetch(request, { ...env, call: this.#admittedCall() }),
+      { errorHandler: (error) => badRequest(error, this.#admittedCall(), server) },
     );
-    this.#listener = getRequestListener((request, env) => app.fetch(request, env));
+  }
+
+  #admittedCall(): CallContext {
+    return present(this.#admitted, "the gate's answer");
   }
 
   server(gate: Gate): Server {
@@ -73,7 +86,7 @@ class Front {
         // Kept connections would hold up the close; this one is idle as of the next turn.
         if (this.#server.closing.aborted) setImmediate(() => server.closeIdleConnections());
       });
-      this.#calls.set(incoming, call);
+      this.#admitted = call;
       return void this.#listener(incoming, outgoing);
     });
     server.on("upgrade", (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -125,6 +138,15 @@ class Front {
   close(): void {
     this.#sockets.close();
   }
+}
+
+/** The adapter could not make a request of it: its target is not one that HTTP allows. */
+function badRequest(error: unknown, call: CallContext, server: ServerContext): Response {
+  const reason = error instanceof Error ? error.message : String(error);
+  const field = "request target";
+  const failed = failure("InvalidArgument", { field, reason }, `Invalid ${field}: ${reason}.`);
+  server.log("debug", "bad request", { correlationId: call.trace.traceId, reason });
+  return failureResponse(failed, call.trace);
 }
 
 function refuseUpgrade(socket: Duplex, failed: Failure, call: CallContext): void {

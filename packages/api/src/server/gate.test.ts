@@ -83,6 +83,16 @@ function bytes(text: string): Promise<string> {
   });
 }
 
+test("a request target that HTTP does not allow is a failure like any other", async () => {
+  const head = `Host: ${h.address}\r\nConnection: close\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`;
+  for (const target of ["/v1/vms\\x", "http://[/v1/vms", "vms"]) {
+    const answer = await bytes(`GET ${target} HTTP/1.1\r\n${head}`);
+    assert.match(answer, /^HTTP\/1\.1 400 [^]*("code":"InvalidArgument"|$)/, target);
+  }
+  const answer = await bytes(`GET /v1/vms\\x HTTP/1.1\r\n${head}`);
+  assert.match(answer, /"code":"InvalidArgument","data":\{"field":"request target"/);
+});
+
 test("upgrades pass the same gate", async () => {
   const upgrade = (path: string, extra: string): string =>
     `GET ${path} HTTP/1.1\r\nHost: ${h.address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +

@@ -38,6 +38,13 @@ export function failureHeaders(failed: Failure, trace: TraceContext): Record<str
   return headers;
 }
 
+export function failureResponse(failed: Failure, trace: TraceContext): Response {
+  return new Response(errorBody(failed, trace), {
+    status: ERRORS[failed.code].http,
+    headers: failureHeaders(failed, trace),
+  });
+}
+
 /** For what is refused before it is routed: the body was not read, so the connection ends too. */
 export function sendFailure(res: ServerResponse, failed: Failure, trace: TraceContext): void {
   const body = errorBody(failed, trace);

@@ -15,6 +15,9 @@ interface FoundingOptions {
   readonly images?: string;
 }
 
+/** The drivers of this version that run real VMs. */
+const DEFAULT_DRIVERS: readonly string[] = ["qemu"];
+
 /** The machine's name as a DNS label; "node" when nothing of it fits. */
 export function defaultName(host: string): string {
   const label = (host.split(".")[0] ?? "")
@@ -32,7 +35,7 @@ function foundation({ io }: Context, options: FoundingOptions) {
     name: options.name ?? defaultName(hostname()),
     listen: options.listen,
     api: options.api,
-    drivers: options.driver ?? [],
+    drivers: options.driver ?? DEFAULT_DRIVERS,
     ...(options.images === undefined ? {} : { images: options.images }),
   };
 }
