@@ -65,6 +65,31 @@ test("processors, memory and disk are those of the specification, and the disk k
   await driver.kill(spec.vmId);
 });
 
+test("a pseudo-terminal has the size asked for, follows resizes, and echoes", async () => {
+  const spec = world.spec();
+  await world.run(driver, spec);
+  const script = "stty size; read line; stty size; echo got $line";
+  const session = await driver.exec(spec.vmId, {
+    argv: ["sh", "-c", script],
+    env: {},
+    pty: { rows: 24, cols: 80 },
+  });
+  let text = "";
+  let code: number | undefined;
+  let answered = false;
+  for await (const event of session.events) {
+    if (event.kind === "exit") code = event.code;
+    else text += Buffer.from(event.data).toString("utf8");
+    if (event.kind === "exit" || answered || !text.includes("24 80")) continue;
+    answered = true;
+    session.resize(30, 100);
+    await session.write(Buffer.from("hello\n"));
+  }
+  assert.equal(text.replaceAll("\r", ""), "24 80\nhello\n30 100\ngot hello\n");
+  assert.equal(code, 0);
+  await driver.kill(spec.vmId);
+});
+
 test("an image that is not there is NotFound at start", async () => {
   const spec = { ...world.spec(), image: "absent" };
   await driver.create(spec);
