@@ -35,10 +35,8 @@ test("node start serves until a signal, and ends with 0", async () => {
   const io = new FakeIo({});
   const started = io.run("node", "start", "--data", data, "--log-level", "error");
   await until("it serves", () => /^api 127\.0\.0\.1:\d+, nodes 127/.test(io.stderr.text));
-  const [, address = ""] = /^api (\S+),/.exec(io.stderr.text) ?? [];
-  const status = await run(
-    ...["node", "status", "--endpoint", `http://${address}`, "--data", data, "-o", "name"],
-  );
+  const url = `http://${/^api (\S+),/.exec(io.stderr.text)?.[1] ?? ""}`;
+  const status = await run("node", "status", "--endpoint", url, "--data", data, "-o", "name");
   assert.deepEqual(status, { code: 0, out: "n3\n", err: "" });
   io.send("SIGTERM");
   assert.equal((await started).code, 0);
