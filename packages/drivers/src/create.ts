@@ -15,7 +15,8 @@ export interface DriverOptions extends SupervisedDriverOptions {
 export type DriverName = "qemu" | "fake";
 
 export function createDriver(name: DriverName, options: DriverOptions): VmDriver {
-  const backend = name === "qemu" ? new QemuBackend(options.images, options.log) : fakeBackend;
+  const backend =
+    name === "qemu" ? new QemuBackend({ ...options, scratch: options.dataDir }) : fakeBackend;
   return new SupervisedDriver(backend, options);
 }
 

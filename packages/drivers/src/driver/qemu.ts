@@ -16,30 +16,36 @@ const DISK_FILE = "disk.raw";
 /** Probing runs guests: once for each binary and process. */
 const probed = new Map<string, Promise<QemuProbe>>();
 
-function probeOnce(binary: string): Promise<QemuProbe> {
-  const known = probed.get(binary) ?? probeQemu(binary);
+function probeOnce(binary: string, scratch: string): Promise<QemuProbe> {
+  const known = probed.get(binary) ?? probeQemu(binary, { scratch });
   probed.set(binary, known);
   return known;
+}
+
+export interface QemuBackendOptions {
+  readonly images: ImageStore;
+  /** A folder for the probe's files. */
+  readonly scratch: string;
+  readonly binary?: string;
+  readonly log?: (line: string) => void;
 }
 
 export class QemuBackend implements Backend {
   readonly name = "qemu";
   readonly #images: ImageStore;
   readonly #binary: string;
+  readonly #scratch: string;
   readonly #log: (line: string) => void;
 
-  constructor(
-    images: ImageStore,
-    log: (line: string) => void = () => undefined,
-    binary: string = QEMU_BINARY,
-  ) {
-    this.#images = images;
-    this.#log = log;
-    this.#binary = binary;
+  constructor(options: QemuBackendOptions) {
+    this.#images = options.images;
+    this.#binary = options.binary ?? QEMU_BINARY;
+    this.#scratch = options.scratch;
+    this.#log = options.log ?? (() => undefined);
   }
 
   async probe(): Promise<Probe> {
-    const found = await probeOnce(this.#binary);
+    const found = await probeOnce(this.#binary, this.#scratch);
     if (!found.available) return found;
     if (found.noKvm !== undefined) this.#log(`guests are emulated: ${found.noKvm}`);
     return {
@@ -76,7 +82,7 @@ export class QemuBackend implements Backend {
   }
 
   async machine(spec: InstanceSpec, folder: string): Promise<MachineConfig> {
-    const found = await probeOnce(this.#binary);
+    const found = await probeOnce(this.#binary, this.#scratch);
     if (!found.available) {
       const tried = [{ driver: this.name, why: found.why }];
       const message = `QEMU cannot run VMs on this host: ${found.why}`;

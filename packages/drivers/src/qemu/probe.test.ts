@@ -38,7 +38,7 @@ test("kvm is taken when its guest ends as the emulated one does", async () => {
 
 test("a kvm that hangs costs a deadline, and emulation is used", async () => {
   const binary = await standIn("hangs", `[ $ACCEL = kvm ] && exec sleep 30; ${GOOD}`);
-  const found = await probeQemu(binary, 500);
+  const found = await probeQemu(binary, { timeoutMs: 500 });
   assert.ok(found.available && found.accel === "tcg");
   assert.match(found.noKvm ?? "", /did not end within 500 ms/);
 });
@@ -48,10 +48,9 @@ test("a kvm that fails says why; one that crawls is told from a real one", async
     await standIn("fails", `[ $ACCEL = kvm ] && { echo no /dev/kvm >&2; exit 1; }; ${GOOD}`),
   );
   assert.ok(fails.available && fails.accel === "tcg" && /no \/dev\/kvm/.test(fails.noKvm ?? ""));
-  const crawls = await probeQemu(
-    await standIn("crawls", `[ $ACCEL = kvm ] && sleep 1; ${GOOD}`),
-    5000,
-  );
+  const crawls = await probeQemu(await standIn("crawls", `[ $ACCEL = kvm ] && sleep 1; ${GOOD}`), {
+    timeoutMs: 5000,
+  });
   assert.ok(crawls.available && crawls.accel === "tcg" && /emulated/.test(crawls.noKvm ?? ""));
 });
 
@@ -64,7 +63,7 @@ test("without a working sandbox it is left out", async () => {
 
 test("a missing or broken QEMU is unavailable, with what to install", async () => {
   for (const binary of [join(folder, "absent"), await standIn("broken", "exit 1")]) {
-    const found = await probeQemu(binary, 500);
+    const found = await probeQemu(binary, { timeoutMs: 500 });
     assert.ok(!found.available);
     assert.match(found.install, /apt-get install qemu-system-x86/);
     assert.notEqual(found.why, "");

@@ -4,7 +4,7 @@
  */
 
 import { spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LIMITS } from "../limits.ts";
@@ -114,8 +114,13 @@ async function tryGuest(options: {
 /** Never throws for what the host lacks; that is its answer. */
 export async function probeQemu(
   binary: string,
-  timeoutMs: number = LIMITS.probeGuestMs,
+  options: {
+    /** For a file during the probe; a kill in the middle leaves it there. */
+    readonly scratch?: string;
+    readonly timeoutMs?: number;
+  } = {},
 ): Promise<QemuProbe> {
+  const { scratch = tmpdir(), timeoutMs = LIMITS.probeGuestMs } = options;
   const unavailable = (why: string, install = INSTALL): QemuProbe => ({
     available: false,
     why,
@@ -129,7 +134,8 @@ export async function probeQemu(
   if (asked.code !== 0 || version === undefined) {
     return unavailable(`${binary} --version: ${asked.output.split("\n")[0] ?? "no answer"}`);
   }
-  const folder = await mkdtemp(join(tmpdir(), "blx-probe-"));
+  await mkdir(scratch, { recursive: true, mode: 0o700 });
+  const folder = await mkdtemp(join(scratch, "blx-probe-"));
   try {
     const rom = join(folder, "probe.rom");
     await writeFile(rom, probeRom());
