@@ -11,6 +11,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   std: [],
   raft: ["std"],
   control: ["std"],
+  machine: ["std"],
   "raft-node": ["std", "raft"],
   net: ["std"],
   drivers: ["std"],
@@ -19,7 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cli: ["std", "control", "api", "node"],
   sim: ["std", "raft", "raft-node", "control"],
 };
-const PURE = ["std", "raft", "control"];
+const PURE = ["std", "raft", "control", "machine"];
 /** Rooms whose `node:` imports are confined to their os/ folder (main.ts is sim's command line). */
 const OS_ONLY: Readonly<Record<string, RegExp>> = {
   "raft-node": /^packages\/raft-node\/src\/os\//,
