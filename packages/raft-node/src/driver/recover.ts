@@ -39,29 +39,27 @@ const NO_SNAPSHOT: SnapshotMeta = {
 };
 
 export function* recoverNode(dir: string, segmentBytes: number): IoTask<RecoveredNode> {
-  const log = yield* recoverLog(dir, segmentBytes);
   const snapshots = yield* listSnapshots(dir);
-  const { contents } = log;
   const rotten: SnapshotId[] = [];
   const reasons: string[] = [];
-  const valid: LoadedSnapshot[] = [];
-  let chosen: LoadedSnapshot | undefined;
-  for (const id of snapshots) {
-    const path = joinPath(dir, snapshotName(id));
-    const loaded = yield* readSnapshot(path, true);
-    if (!loaded.ok || !isNamed(loaded.value.meta, id)) {
+  let at = 0;
+  function* nextIntact(): IoTask<LoadedSnapshot | undefined> {
+    for (let id = snapshots[at++]; id !== undefined; id = snapshots[at++]) {
+      const path = joinPath(dir, snapshotName(id));
+      const loaded = yield* readSnapshot(path, true);
+      if (loaded.ok && isNamed(loaded.value.meta, id)) return loaded.value;
       rotten.push(id);
       reasons.push(`${path}: ${loaded.ok ? "it is not what its name says" : loaded.error}`);
-      continue;
     }
-    valid.push(loaded.value);
-    if (completes(loaded.value.meta, contents)) {
-      chosen = loaded.value;
-      break;
-    }
+    return undefined;
   }
+  const newest = yield* nextIntact();
+  const log = yield* recoverLog(dir, segmentBytes, newest?.meta.index);
+  const { contents } = log;
+  let chosen = newest;
+  while (chosen !== undefined && !completes(chosen.meta, contents)) chosen = yield* nextIntact();
   const complete = chosen !== undefined || completes(NO_SNAPSHOT, contents);
-  chosen ??= valid[0];
+  chosen ??= newest;
   const damage = describeDamage(dir, log, complete, reasons);
   const base = chosen?.meta ?? NO_SNAPSHOT;
   const entries = damage === undefined ? entriesAfter(base, contents.entries) : [];

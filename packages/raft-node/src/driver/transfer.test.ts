@@ -290,3 +290,44 @@ test("a receiver that is gone ends the transfer; the files are not held for ever
   const joiner = cluster.restart(3);
   cluster.until("the joiner has all", () => joiner.machine.items.length === 370, 2000);
 });
+
+test("rot in what a snapshot has made superfluous is no loss, elsewhere it is", () => {
+  const cluster = new Cluster(31, { ...SMALL, snapshotEveryEntries: 100 });
+  cluster.found([1]);
+  cluster.settle();
+  fill(cluster, 250, 100);
+  cluster.tick(2);
+  fill(cluster, 130, 100);
+  cluster.tick(2);
+  cluster.stop(1, false);
+  const { disk } = cluster.host(1);
+  const segments = disk.names().filter((name) => name.includes("seg-"));
+  const [first = ""] = segments;
+  assert(segments.length >= 4, segments.join());
+  const outcomes = new Set<string>();
+  for (const path of segments) {
+    const used = disk.bytes(path).findLastIndex((byte) => byte !== 0);
+    for (let offset = 0; offset <= used; offset += 997) {
+      cluster.host(1).disk = disk.clone();
+      cluster.host(1).disk.flip(path, offset);
+      const again = cluster.restart(1);
+      cluster.settle();
+      const fatal = again.events.find((event) => event.kind === "fatal");
+      const where = `${path}+${offset}`;
+      if (fatal === undefined) {
+        cluster.until(where, () => again.machine.items.length === 380);
+        assert(
+          again.events.some((event) => event.kind === "recovered" && !event.damaged),
+          where,
+        );
+        assert(cluster.propose(again, "more").ok);
+        cluster.stop(1, true);
+        const later = cluster.restart(1);
+        cluster.until(`${where}, later`, () => later.machine.items.length === 381);
+      }
+      cluster.stop(1, false);
+      outcomes.add(`${path === first ? "first" : "later"}: ${fatal?.kind ?? "fine"}`);
+    }
+  }
+  assert(outcomes.has("first: fine") && outcomes.has("later: fatal"), [...outcomes].join());
+});

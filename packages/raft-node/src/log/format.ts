@@ -17,7 +17,7 @@ export const RECORD_HEADER_BYTES = 12;
 
 export interface SegmentHeader {
   readonly segment: number;
-  /** Index of the entry that came next when the segment was opened; for people and tools. */
+  /** Index of the entry that came next when the segment was opened. */
   readonly firstIndex: number;
   /** Where the records of the segment before this one end; all of them were acknowledged. */
   readonly previousEnd: number;

@@ -109,7 +109,8 @@ function rotOnce(disk: MemoryDisk, model: Model, random: Prng, released: number,
   if (used === 0) return "none";
   const offset = random.below(used);
   copy.flip(path, offset, 1 << random.below(8));
-  const recovered = recoverFrom(copy, random);
+  // As if a snapshot at the released index were intact, or none.
+  const recovered = recoverFrom(copy, random, random.chance(0.5) ? released : 0);
   const where = `${label}, ${path} flipped at ${offset}`;
   if (recovered.damage === undefined) {
     model.verify(recovered, released, where);

@@ -256,6 +256,7 @@ export class Log {
     const records: LogRecord[] = [];
     const items: Pending[] = [];
     const offset = segment.end;
+    const firstIndex = this.#lastIndex + 1;
     let bytes = offset === 0 ? SEGMENT_HEADER_BYTES : 0;
     if (offset === 0 || this.#needsCheckpoint) {
       for (const record of this.#checkpoint()) {
@@ -279,7 +280,7 @@ export class Log {
       this.#queue = [];
       this.#head = 0;
     }
-    const encoded = this.#encode(segment, records);
+    const encoded = this.#encode(segment, records, firstIndex);
     assert(encoded.length === bytes, "record sizes are exact");
     const previous = this.#segments.at(-2);
     const after =
@@ -290,11 +291,11 @@ export class Log {
     return { segment, offset, bytes: encoded, items, maxIndex, after, waiters };
   }
 
-  #encode(segment: Segment, records: readonly LogRecord[]): Uint8Array {
+  #encode(segment: Segment, records: readonly LogRecord[], firstIndex: number): Uint8Array {
     if (segment.end > 0) return encodeBatch(segment.segment, segment.end, records);
     return encodeBatch(segment.segment, 0, records, {
       segment: segment.segment,
-      firstIndex: this.#lastIndex + 1,
+      firstIndex,
       previousEnd: this.#segments.at(-2)?.end ?? 0,
     });
   }
@@ -302,7 +303,10 @@ export class Log {
   /** Follows the latest hard state and snapshot; returns the record's largest index. */
   #note(record: LogRecord): number {
     if (record.kind === "hardState") this.#hardState = record.hardState;
-    if (record.kind === "snapshot") this.#snapshot = record.meta;
+    if (record.kind === "snapshot") {
+      this.#snapshot = record.meta;
+      if (record.origin === "installed") this.#lastIndex = record.meta.index;
+    }
     if (record.kind !== "entries") return 0;
     this.#lastIndex = record.entries.at(-1)?.index ?? this.#lastIndex;
     return this.#lastIndex;

@@ -68,7 +68,8 @@ interface Loaded {
   readonly header: SegmentHeader | undefined;
 }
 
-export function* recoverLog(dir: string, segmentBytes: number): IoTask<RecoveredLog> {
+/** `covered`: the index of the newest intact snapshot; what it replaces may have rotted. */
+export function* recoverLog(dir: string, segmentBytes: number, covered = 0): IoTask<RecoveredLog> {
   const names = yield* listNames(dir);
   const ids: number[] = [];
   for (const name of names) {
@@ -84,7 +85,7 @@ export function* recoverLog(dir: string, segmentBytes: number): IoTask<Recovered
       return yield* formatLog(dir, segmentBytes, ids, watermark !== undefined);
     }
   }
-  return yield* recoverExisting(dir, segmentBytes, ids, watermark);
+  return yield* recoverExisting(dir, segmentBytes, covered, ids, watermark);
 }
 
 /** A crash during the very first start leaves no slot, and neither a record nor a snapshot. */
@@ -193,6 +194,9 @@ function* loadSegment(dir: string, id: number, watermark: Slot | undefined): IoT
 interface Walk {
   readonly replay: Replay;
   readonly segments: SegmentInfo[];
+  /** The segment that the walk began at, and the index that came next when it was opened. */
+  readonly first: number;
+  firstIndex: number;
   damage: Damage | undefined;
 }
 
@@ -229,7 +233,13 @@ function* walkSegments(
   first: number,
   slot: Slot | undefined,
 ): IoTask<Walk> {
-  const walk: Walk = { replay: new Replay(), segments: [], damage: undefined };
+  const walk: Walk = {
+    replay: new Replay(),
+    segments: [],
+    first,
+    firstIndex: 0,
+    damage: undefined,
+  };
   const bad = (segment: number, offset: number, reason: string): Walk => {
     walk.damage = { segment, offset, reason };
     return walk;
@@ -248,6 +258,7 @@ function* walkSegments(
       if (id <= through) return bad(id, 0, "the segment's header does not validate");
       return walk;
     }
+    if (id === first) walk.firstIndex = loaded.header.firstIndex;
     const next: Loaded | undefined = present.has(id + 1)
       ? yield* loadSegment(dir, id + 1, slot)
       : undefined;
@@ -262,15 +273,41 @@ function* walkSegments(
   }
 }
 
+/**
+ * Rot in segments that an intact snapshot has made superfluous loses nothing: the log then begins behind
+ * them. It does when the first entry behind the rot, or the one that was to come next, follows the
+ * snapshot or lies within it; hard state and snapshot stand at each segment's beginning.
+ */
+function* walkBehindRot(
+  dir: string,
+  ids: readonly number[],
+  first: number,
+  slot: Slot | undefined,
+  covered: number,
+): IoTask<Walk> {
+  const whole = yield* walkSegments(dir, ids, first, slot);
+  let damage = whole.damage;
+  while (damage !== undefined && covered > 0 && ids.includes(damage.segment + 1)) {
+    const rest = yield* walkSegments(dir, ids, damage.segment + 1, slot);
+    damage = rest.damage;
+    if (damage !== undefined) continue;
+    const begins = rest.replay.contents().entries[0]?.index ?? rest.firstIndex;
+    return rest.segments.length > 0 && begins <= covered + 1 ? rest : whole;
+  }
+  return whole;
+}
+
 function* recoverExisting(
   dir: string,
   segmentBytes: number,
+  covered: number,
   ids: readonly number[],
   watermark: Watermark | undefined,
 ): IoTask<RecoveredLog> {
   const newest = watermark?.slots[0];
-  const first = newest?.firstSegment ?? startOfLastRun(ids);
-  const walk = yield* walkSegments(dir, ids, first, newest);
+  const live = newest?.firstSegment ?? startOfLastRun(ids);
+  const walk = yield* walkBehindRot(dir, ids, live, newest, covered);
+  const { first } = walk;
   if (newest === undefined && walk.damage === undefined) {
     const last = walk.segments.at(-1);
     const where = { segment: last?.segment ?? first, offset: last?.end ?? 0 };
