@@ -294,3 +294,24 @@ test("a batch beyond the mirror's size is synced before its slot says so", () =>
   flipped.flip(SEGMENT, 3000);
   assert.equal(recoverFrom(flipped).damage?.segment, 1);
 });
+
+test("rot loses nothing exactly when a snapshot reaches the entries behind it", () => {
+  const original = filled(200, 200);
+  const second = scanRecords(original.bytes(SECOND), 2, SEGMENT_HEADER_BYTES).records;
+  const begins = second.flatMap(({ record }) => (record.kind === "entries" ? record.entries : []));
+  const first = begins[0]?.index ?? 0;
+  assert(first > 10);
+  original.flip(SEGMENT, 5000);
+  for (const [covered, isLost] of [
+    [0, true],
+    [1, true],
+    [first - 2, true],
+    [first - 1, false],
+    [first + 5, false],
+  ] as const) {
+    const recovered = recoverFrom(original.clone(), undefined, covered);
+    assert.equal(recovered.damage !== undefined, isLost, `covered ${covered}`);
+    assert.equal(recovered.contents.hardState.vote, 2);
+    if (!isLost) assert.equal(indexes(recovered)[0], first);
+  }
+});

@@ -286,8 +286,9 @@ function* walkBehindRot(
   covered: number,
 ): IoTask<Walk> {
   const whole = yield* walkSegments(dir, ids, first, slot);
+  if (covered === 0) return whole;
   let damage = whole.damage;
-  while (damage !== undefined && covered > 0 && ids.includes(damage.segment + 1)) {
+  while (damage !== undefined && ids.includes(damage.segment + 1)) {
     const rest = yield* walkSegments(dir, ids, damage.segment + 1, slot);
     damage = rest.damage;
     if (damage !== undefined) continue;
