@@ -59,7 +59,7 @@ type Done<Response> = Proposal<Response>["done"];
 
 export class Proposals<Response> {
   readonly #host: ProposalHost;
-  #self: PeerId;
+  readonly #self: PeerId;
   #waiting: Proposal<Response>[] = [];
   #configs: Proposal<Response>[] = [];
   readonly #forwarded = new Map<number, Forwarded<Response>>();
@@ -256,6 +256,7 @@ export class Proposals<Response> {
       this.#forwarded.delete(id);
       this.#fail(proposal, error);
     }
+    if (this.#forwarded.size === 0) this.#recent.clear();
     for (const [index, there] of this.#placed) {
       const left = there.filter(({ proposal }) => !isLate(proposal));
       if (left.length === there.length) continue;

@@ -97,50 +97,6 @@ test("a follower forwards; the result is its own, applied there first", () => {
   assert.equal(cluster.elect().machine.items.length, 501);
 });
 
-test("duplicated and delayed forwards are proposed once", () => {
-  const cluster = new Cluster(4);
-  cluster.found([1, 2, 3]);
-  const leader = cluster.elect();
-  const follower = cluster.follower();
-  const seen: Uint8Array[] = [];
-  cluster.drops = ({ from, to, message }) => {
-    if (from === follower.id && to === leader.id && message[3] === 1) seen.push(message);
-    return false;
-  };
-  assert(cluster.propose(follower, "once").ok);
-  assert.equal(seen.length, 1);
-  for (let i = 0; i < 3; i++) {
-    for (const message of seen) {
-      leader.node.input({ kind: "message", from: follower.id, message });
-    }
-    cluster.tick(2);
-  }
-  assert.deepEqual(leader.machine.items, ["once"]);
-  // Not even by a later life of the leader.
-  cluster.stop(Number(leader.id), false);
-  cluster.restart(Number(leader.id));
-  cluster.elect();
-  for (const message of seen) {
-    for (const host of cluster.live) {
-      if (host.id !== follower.id) host.node.input({ kind: "message", from: follower.id, message });
-    }
-  }
-  cluster.tick(30);
-  for (const { machine } of cluster.live) assert.deepEqual(machine.items, ["once"]);
-});
-
-test("a lost answer to a forward is asked for again", () => {
-  const cluster = new Cluster(5);
-  cluster.found([1, 2, 3]);
-  const leader = cluster.elect();
-  const follower = cluster.follower();
-  let lost = 0;
-  cluster.drops = ({ from, message }) => from === leader.id && message[3] === 2 && lost++ < 3;
-  assert(cluster.propose(follower, "x").ok);
-  assert.equal(lost, 4);
-  assert.deepEqual(leader.machine.items, ["x"]);
-});
-
 test("reads: on the leader, on a follower, confirmed by a quorum only", () => {
   const cluster = new Cluster(6);
   cluster.found([1, 2, 3]);
