@@ -62,8 +62,8 @@ test("the real process: Ctrl-C in run removes the VM; a closed pipe is quiet", a
   assert.deepEqual({ code, err }, { code: 141, err: "" });
 });
 
-test("EXIT-CODES.md lists every failure with the exit code that it has", () => {
-  const text = readFileSync(new URL("../EXIT-CODES.md", import.meta.url), "utf8");
+test("docs/exit-codes.md lists every failure with the exit code that it has", () => {
+  const text = readFileSync(new URL("../../../docs/exit-codes.md", import.meta.url), "utf8");
   for (const [code, { exit }] of Object.entries(ERRORS)) {
     const row = text.split("\n").find((line) => line.includes(`\`${code}\``));
     assert.ok(row?.startsWith(`| ${exit} |`), `${code} belongs to exit code ${exit}`);

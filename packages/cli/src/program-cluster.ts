@@ -33,8 +33,13 @@ export function nodeCommands(program: Command, context: Context): void {
     (await import("./commands/node-start.ts")).nodeStart(context, options),
   );
   examples(
-    formatted(connected(node.command("status").description("how the node is"))),
+    formatted(connected(node.command("status").description("how the node is"))).option(
+      "--wait [duration]",
+      "wait until it serves, knows a leader and may run VMs (default: 60s)",
+      (text: string) => parseDuration(text),
+    ),
     "node status",
+    "node status --wait 30s",
     "node status -o json",
   ).action(async (options) =>
     (await import("./commands/cluster-status.ts")).nodeStatus(context, options),
