@@ -211,6 +211,12 @@ export type StepError =
   | { readonly code: "Transferring"; readonly to: PeerId }
   | { readonly code: "InvalidMessage"; readonly reason: string };
 
+/**
+ * To be written in this order: `snapshot`, `entries`, `hardState`. A crash may keep a first part of it
+ * only. Hard state must not be durable before the entries beside it: its commit may cover them, and would
+ * otherwise name the older ones that they were to replace. Entries without their hard state do no harm:
+ * the driver raises the term to the last entry's (no vote of that term was sent yet).
+ */
 export interface Persist {
   /** 1, 2, 3 ... in the order in which the writes must become durable. */
   readonly seq: number;

@@ -14,6 +14,7 @@ export const FAULTS = [
   "kill",
   "powerCut",
   "blackout",
+  "stop",
   "partition",
   "oneWay",
   "lossy",
@@ -40,6 +41,8 @@ export interface Victim {
   restart(): void;
   /** The whole machine sleeps, with all that runs on it; absent: suspend is not simulated. */
   suspend?(forUs: number): void;
+  /** Ends gracefully, within a bounded time; then it is down. */
+  stop?(): void;
   /** Spoils something that was durable while the member is down; tells where. */
   rot?(random: Prng): string | undefined;
 }
@@ -137,6 +140,11 @@ export class Nemesis {
       case "powerCut":
       case "blackout":
         return this.#crash(fault, victim);
+      case "stop":
+        if (victim.stop === undefined || !victim.host.up) return;
+        this.#note(victim, "stop");
+        victim.stop();
+        return this.#endLater(() => victim.restart());
       case "partition":
       case "oneWay":
         return this.#cut(fault, victim);

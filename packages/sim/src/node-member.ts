@@ -11,6 +11,8 @@ import type { SimNetwork } from "./network.ts";
 import { type Host, violated, type World } from "./world.ts";
 
 export const TICK_MS = 50;
+/** Raft-node promises to stop within STOP_TRANSFER_TICKS of its own clock. */
+const STOP_US_MAX = 20_000_000;
 
 export interface NodeMemberDeps<Response> {
   readonly world: World;
@@ -158,11 +160,7 @@ export class NodeMember<Response> implements Victim {
     }
     this.#down();
     this.disk.killProcess();
-    const { incarnation } = this.host;
-    // As the owner's supervisor would: again after a while.
-    world.after(this.random.between(100_000, 1_000_000), undefined, "start", 0, () => {
-      if (this.host.incarnation === incarnation) this.restart();
-    });
+    this.restartSoon();
   }
 
   #down(): void {
@@ -178,6 +176,34 @@ export class NodeMember<Response> implements Victim {
     if (!this.host.up || this.clock.isSuspended) return;
     this.#down();
     this.disk.killProcess();
+  }
+
+  /** As a daemon that is told to end: the process exits once the node says that it has stopped. */
+  stop(): void {
+    const { raft, host } = this;
+    if (raft === undefined || host.pausedUntilUs > this.#deps.world.nowUs) return;
+    raft.stop(() => {
+      this.#deps.world.note(host.id, "stopped");
+      this.#deps.world.after(0, host, "fault", 5, () => {
+        this.#down();
+        this.disk.killProcess();
+        this.restartSoon();
+      });
+    });
+    this.observe();
+    // Generous: the clock may run at half speed, and the process may stall.
+    this.#deps.world.after(STOP_US_MAX, host, "check", 0, () => {
+      violated(`n${host.id} was told to stop and did not`);
+    });
+  }
+
+  /** As the owner's supervisor would: again after a while. */
+  restartSoon(): void {
+    const { incarnation } = this.host;
+    const delayUs = this.random.between(100_000, 1_000_000);
+    this.#deps.world.after(delayUs, undefined, "start", 0, () => {
+      if (this.host.incarnation === incarnation) this.restart();
+    });
   }
 
   cutPower(): void {

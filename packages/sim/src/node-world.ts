@@ -171,9 +171,19 @@ class NodeRun {
     member.observe();
   }
 
+  /** What an owner may ask for at any time. */
+  #disturb(): void {
+    const member = this.#someone();
+    if (member?.raft === undefined) return;
+    if (this.#random.chance(0.5)) member.raft.takeSnapshot();
+    else member.raft.transferLeader(as<PeerId>(this.#random.between(1, this.members.length)));
+    member.observe();
+  }
+
   #client(): void {
     this.#world.after(this.#random.between(1000, 120_000), undefined, "client", 0, () => {
       if (this.#isQuiet) return;
+      if (this.#random.chance(0.03)) this.#disturb();
       if (this.#random.chance(0.3)) this.#read();
       else for (let n = this.#random.between(1, 5); n > 0; n--) this.propose();
       this.#client();
@@ -213,7 +223,8 @@ class NodeRun {
         });
       }
       this.#world.runUntil(this.#world.nowUs + STEP_US);
-      if (probeIndex > 0 && this.#behind(probeIndex).length === 0) {
+      // Proposals from before the healing may have been acknowledged beyond the probe.
+      if (probeIndex > 0 && this.#behind(this.checker.highestAcked).length === 0) {
         this.#checkAcked();
         return;
       }

@@ -29,7 +29,7 @@ import {
   status,
   step,
 } from "@blixard/raft";
-import { as, type Network, type PeerId, type Prng } from "@blixard/std";
+import { as, type Network, type PeerId, type Prng, type Term } from "@blixard/std";
 import type { RaftChecker } from "./checker.ts";
 import { SimClock } from "./clock.ts";
 import { Ledger } from "./ledger.ts";
@@ -48,8 +48,11 @@ export interface RaftMemberDeps {
   readonly mutant: Mutant | undefined;
   /** The longest that a write takes to become durable. */
   readonly persistUs: number;
-  /** Chance that a member dies as soon as it has given its vote, and is back at once. */
-  readonly voterDies: number;
+  /**
+   * Chance that a member dies at the worst moment, and is back at once: as soon as it has given its
+   * vote, or while it replaces a part of its log.
+   */
+  readonly diesAtWork: number;
 }
 
 interface Durable {
@@ -112,7 +115,7 @@ export class RaftMember implements Victim {
   }
 
   #create(): RaftState {
-    const { hardState, snapshot, entries } = this.#durable;
+    const { snapshot, entries } = this.#durable;
     return createRaft(
       {
         id: as<PeerId>(this.host.id),
@@ -123,7 +126,12 @@ export class RaftMember implements Victim {
         maxUncommittedBytes: 8192,
         maxApplyBytes: 600,
       },
-      { hardState, snapshot, entries: [...entries], damaged: this.isDamaged },
+      {
+        hardState: this.#raisedHardState(),
+        snapshot,
+        entries: [...entries],
+        damaged: this.isDamaged,
+      },
       this.#random.fork(),
     );
   }
@@ -161,10 +169,7 @@ export class RaftMember implements Victim {
     const kept = this.#random.below(this.#persists.length + 1);
     for (const persist of this.#persists.slice(0, kept)) this.#write(persist);
     const torn = this.#persists[kept];
-    if (torn !== undefined && torn.snapshot === undefined && this.#random.chance(0.5)) {
-      const entries = torn.entries.slice(0, this.#random.below(torn.entries.length + 1));
-      this.#write({ ...torn, entries });
-    }
+    if (torn !== undefined && this.#random.chance(0.5)) this.#write(this.#firstPartOf(torn));
     this.#persists = [];
     this.#held = [];
     this.#toApply = [];
@@ -177,6 +182,22 @@ export class RaftMember implements Victim {
 
   cutPower(): void {
     this.kill();
+  }
+
+  /** Snapshot, entries, hard state: that is the order in which a persist becomes durable. */
+  #firstPartOf({ seq, snapshot, entries }: Persist): Persist {
+    if (snapshot !== undefined && this.#random.chance(0.5)) return { seq, entries: [] };
+    const length = this.#random.chance(0.5) ? 0 : this.#random.below(entries.length + 1);
+    const first = { seq, entries: entries.slice(0, length) };
+    return snapshot === undefined ? first : { ...first, snapshot };
+  }
+
+  /** The term of what is there is known, even where the hard state that said so was lost. */
+  #raisedHardState(): HardState {
+    const { hardState, snapshot, entries } = this.#durable;
+    const term = Math.max(snapshot.term, entries.at(-1)?.term ?? 0);
+    if (hardState.term >= term) return hardState;
+    return { term: as<Term>(term), vote: 0, commit: hardState.commit };
   }
 
   /** Loses acknowledged entries from some point on, as a bad record below the watermark does. */
@@ -288,6 +309,9 @@ export class RaftMember implements Victim {
   }
 
   #startPersist(persist: Persist): void {
+    const first = persist.entries[0]?.index ?? Infinity;
+    const isReplacing = first <= (this.#durable.entries.at(-1)?.index ?? 0);
+    if (isReplacing && this.#random.chance(this.#deps.diesAtWork)) this.#restartSoon();
     this.#persists.push(persist);
     if (this.#persists.length === 1) this.#schedulePersist();
   }
@@ -317,7 +341,7 @@ export class RaftMember implements Victim {
     const { checker, world } = this.#deps;
     if (message.kind === "voteReply" && message.granted) {
       checker.voted(this.host.id, message.term, message.to);
-      if (this.#random.chance(this.#deps.voterDies)) this.#restartSoon();
+      if (this.#random.chance(this.#deps.diesAtWork)) this.#restartSoon();
     }
     this.#port.send(message.to, encodeMessage(message));
     if (message.kind === "snapshot") {
@@ -332,7 +356,7 @@ export class RaftMember implements Victim {
   #restartSoon(): void {
     const { world } = this.#deps;
     world.after(0, this.host, "fault", 3, () => {
-      world.note(this.host.id, "! dies after its vote");
+      world.note(this.host.id, "! dies at work");
       this.kill();
     });
     world.after(500, undefined, "fault", 4, () => this.restart());

@@ -49,7 +49,7 @@ class RaftRun {
       snapshots: new Map<number, readonly number[]>([[1, []]]),
       network: this.network,
       mutant: options.mutant,
-      voterDies: this.#random.chance(0.2) ? 0.3 : 0,
+      diesAtWork: this.#random.chance(0.2) ? 0.3 : 0,
       persistUs: [1000, 5000, 30_000, 100_000][this.#random.below(4)] ?? 1000,
     };
     for (let id = 1; id <= voters + spares; id++) {
