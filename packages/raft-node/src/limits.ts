@@ -39,8 +39,10 @@ export const APPEND_BYTES_MAX = 256 * 1024;
 export const APPENDS_INFLIGHT_MAX = 64;
 /** Bytes of own-term entries not yet committed, beyond which proposals are refused. */
 export const UNCOMMITTED_BYTES_MAX = 64 * 1024 * 1024;
-/** Bytes of committed entries applied in one turn of the loop. */
+/** Bytes of committed entries handed out at a time. */
 export const APPLY_BYTES_MAX = 1024 * 1024;
+/** Times that one input may ask the protocol what to do; the rest waits for the next input. */
+export const READY_PER_TURN_MAX = 32;
 /** Bytes of proposals waiting for their outcome. */
 export const PENDING_PROPOSAL_BYTES_MAX = 64 * 1024 * 1024;
 /** Reads waiting for their index. */

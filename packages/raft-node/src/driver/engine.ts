@@ -189,17 +189,21 @@ export class Engine<Response> {
       return;
     }
     this.#pumping = true;
+    // A long backlog goes on with the next input, so that messages and ticks are not kept waiting.
+    let budget = limits.READY_PER_TURN_MAX;
     try {
       do {
         this.#again = false;
         this.proposals.dispatch(this.#tick);
         this.reads.dispatch(this.#tick);
-        for (let due = ready(this.state); due !== undefined; due = ready(this.state)) {
+        while (budget-- > 0) {
+          const due = ready(this.state);
+          if (due === undefined) break;
           this.#perform(due);
           if (this.#closed) return;
           this.#noteRole();
         }
-      } while (this.#again);
+      } while (this.#again && budget > 0);
     } finally {
       this.#pumping = false;
     }
