@@ -58,6 +58,8 @@ export interface DiskBehaviour {
   readonly maxLatencyUs: number;
   /** Chance that a sync fails with Io and its unsynced writes are partly dropped from the cache. */
   readonly syncFails: number;
+  /** Chance that any operation fails with Io and changes nothing. */
+  readonly fails: number;
   /** Nothing can be created or extended. */
   readonly full: boolean;
   /** Mutant for testing the checkers: a sync completes and makes nothing durable. */
@@ -68,6 +70,7 @@ export const GOOD_DISK: DiskBehaviour = {
   minLatencyUs: 20,
   maxLatencyUs: 150,
   syncFails: 0,
+  fails: 0,
   full: false,
   lyingSync: false,
 };
@@ -140,7 +143,8 @@ export class SimDisk implements Disk {
     const detail = op.kind === "write" ? digest(op.data) ^ op.offset : op.kind.length;
     this.#world.after(atUs - this.#world.nowUs, undefined, "disk", detail, () => {
       if (!this.#underWay.delete(token)) return;
-      const result = this.#perform(op);
+      const isSick = this.#random.chance(this.behaviour.fails);
+      const result = isSick ? this.#fail("Io", pathsOf(op)[0] ?? "") : this.#perform(op);
       if (this.#world.tracing) {
         const outcome = result.ok ? "ok" : result.error.code;
         this.#world.trace(this.#host.id, `disk ${describe(op)}: ${outcome}`);

@@ -26,6 +26,7 @@ export const FAULTS = [
   "slowDisk",
   "fullDisk",
   "syncFails",
+  "sickDisk",
   "rot",
 ] as const;
 export type Fault = (typeof FAULTS)[number];
@@ -165,6 +166,7 @@ export class Nemesis {
       case "slowDisk":
       case "fullDisk":
       case "syncFails":
+      case "sickDisk":
       case "rot":
         return this.#hurtDisk(fault, victim);
     }
@@ -229,7 +231,10 @@ export class Nemesis {
     this.#note(victim, `${fault} for ${(forUs / 1000).toFixed(0)} ms`);
   }
 
-  #hurtDisk(fault: "slowDisk" | "fullDisk" | "syncFails" | "rot", victim: Victim): void {
+  #hurtDisk(
+    fault: "slowDisk" | "fullDisk" | "syncFails" | "sickDisk" | "rot",
+    victim: Victim,
+  ): void {
     if (fault === "rot") {
       const [...rotten] = this.#rotten;
       const chosen = rotten[this.#random.below(Math.max(1, rotten.length))];
@@ -246,6 +251,7 @@ export class Nemesis {
       ...(fault === "slowDisk" ? { minLatencyUs: 500, maxLatencyUs: 50_000 } : {}),
       ...(fault === "fullDisk" ? { full: true } : {}),
       ...(fault === "syncFails" ? { syncFails: 0.05 } : {}),
+      ...(fault === "sickDisk" ? { fails: 0.01 } : {}),
     };
     this.#note(victim, fault);
     this.#endLater(() => {
