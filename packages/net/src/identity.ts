@@ -22,16 +22,24 @@ const KEY_FILE = "node.key";
 const MAX_KEY_FILE_BYTES = 4096;
 
 /**
+ * Reads `node.key` in `dir`; undefined when there is none. Fails as `loadOrCreateIdentity` does.
+ */
+export async function loadIdentity(dir: string): Promise<Identity | undefined> {
+  const path = join(dir, KEY_FILE);
+  const existing = await readPrivateFile(path, MAX_KEY_FILE_BYTES);
+  return existing === undefined ? undefined : await identityOf(parseKey(existing, path));
+}
+
+/**
  * Reads `node.key` in `dir`, or makes it (and `dir`) when there is none. Fails with InvalidArgument
  * when others can read the file and with Corrupt when it holds no Ed25519 key; never replaces an
  * existing file.
  */
 export async function loadOrCreateIdentity(dir: string): Promise<Identity> {
-  const path = join(dir, KEY_FILE);
-  const existing = await readPrivateFile(path, MAX_KEY_FILE_BYTES);
-  if (existing !== undefined) return identityOf(parseKey(existing, path));
+  const existing = await loadIdentity(dir);
+  if (existing !== undefined) return existing;
   const { privateKey } = generateKeyPairSync("ed25519");
-  await writePrivateFile(path, privateKey.export({ format: "pem", type: "pkcs8" }));
+  await writePrivateFile(join(dir, KEY_FILE), privateKey.export({ format: "pem", type: "pkcs8" }));
   return identityOf(privateKey);
 }
 

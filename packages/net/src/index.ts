@@ -1,7 +1,7 @@
 export type { HostPort } from "./address.ts";
 export { formatAddress, parseAddress } from "./address.ts";
 export type { Identity } from "./identity.ts";
-export { createIdentity, loadOrCreateIdentity } from "./identity.ts";
+export { createIdentity, loadIdentity, loadOrCreateIdentity } from "./identity.ts";
 export type { NetLimits } from "./limits.ts";
 export { DEFAULT_LIMITS, netLimits } from "./limits.ts";
 export type { MemoryHub, MemoryTransportOptions } from "./memory-transport.ts";

@@ -12,14 +12,9 @@ import {
   listNodes,
 } from "@blixard/control";
 import type { InstanceStatus, VmDriver } from "@blixard/drivers";
-import {
-  createTlsTransport,
-  loadOrCreateIdentity,
-  type PeerInfo,
-  type Transport,
-} from "@blixard/net";
+import { createTlsTransport, type Identity, type PeerInfo, type Transport } from "@blixard/net";
 import type { RaftNodeEvent } from "@blixard/raft-node";
-import { BlixardError, failure, newTrace, toBlixardError } from "@blixard/std";
+import { BlixardError, newTrace, toBlixardError } from "@blixard/std";
 import { admit } from "./admission.ts";
 import { Backend } from "./backend.ts";
 import { detectCapacity } from "./capacity.ts";
@@ -34,10 +29,12 @@ import {
 import { Consensus } from "./consensus.ts";
 import { chooseDriver, type ChosenDriver } from "./driver-choice.ts";
 import { LeaderLoop } from "./leader.ts";
+import { logFailure } from "./log-failure.ts";
 import { LeaseClient } from "./lease-client.ts";
 import * as limits from "./limits.ts";
 import { createLogger, type Logger } from "./log.ts";
 import { decodeMember, encodeMember, peerInfo } from "./member.ts";
+import { ownIdentity } from "./own-identity.ts";
 import { Reconciler } from "./reconciler.ts";
 import { VmAccess } from "./vm-access.ts";
 
@@ -109,19 +106,19 @@ class Daemon implements RunningDaemon {
   }
 
   async start(): Promise<void> {
-    const identity = await loadOrCreateIdentity(this.#dataDir);
+    const identity = await ownIdentity(this.#dataDir, this.#cluster);
     const transport = createTlsTransport({
       identity,
       listen: splitHostPort(this.#config.listen),
     });
     this.#closers.push(() => transport.close());
-    const consensus = await this.#openConsensus(transport);
+    const consensus = await this.#openConsensus(transport, identity);
     const driver = await this.#openDriver();
     const adopted = await driver.driver.readopt();
     this.nodeAddress = await transport.listen();
     this.#setPeers(transport, consensus);
     consensus.start();
-    const backend = this.#wire(transport, consensus, driver, adopted);
+    const backend = this.#wire(identity, transport, consensus, driver, adopted);
     const { version } = JSON.parse(await readFile(VERSION_FILE, "utf8")) as { version: string }; // ours
     const api = await createApiServer({
       backend: backend(version),
@@ -130,13 +127,18 @@ class Daemon implements RunningDaemon {
       socketPath: join(this.#dataDir, "api.sock"),
     });
     this.#closers.push(() => api.close());
+    if (this.#closing !== undefined) {
+      // The log failed meanwhile, and its end did not know of the parts that were still to come.
+      await this.#closing;
+      await this.#close();
+      return await this.closed;
+    }
     this.apiAddress = api.address;
     this.#log.info({ api: api.address, address: this.nodeAddress }, "node is up");
   }
 
-  async #openConsensus(transport: Transport): Promise<Consensus> {
+  async #openConsensus(transport: Transport, { publicKey }: Identity): Promise<Consensus> {
     const { nodeId, peerId, bootstrap } = this.#cluster;
-    const { publicKey } = await loadOrCreateIdentity(this.#dataDir);
     const context = encodeMember({ nodeId, publicKey, address: this.#config.listen });
     const consensus = await Consensus.open(
       {
@@ -186,29 +188,18 @@ class Daemon implements RunningDaemon {
       case "restored":
         this.#log.info({ index: event.index }, "state restored from a snapshot");
         break;
+      case "repaired":
+        this.#damaged = false;
+        this.#log.info("the log was repaired by the other members; this node counts again");
+        break;
       default:
         event satisfies never;
     }
   }
 
   #fatal(event: Extract<RaftNodeEvent, { kind: "fatal" }>): void {
-    const where = join(this.#dataDir, "raft");
-    const failed =
-      event.code === "DiskFull"
-        ? failure(
-            "DiskFull",
-            { path: where },
-            event.reason,
-            "free space under the data folder, then start again",
-          )
-        : failure(
-            "Corrupt",
-            { what: "log", where },
-            event.reason,
-            "remove this node with `blixard cluster rm` on another one and join it anew, or restore a backup",
-          );
     this.#log.fatal({ reason: event.reason }, "the node must stop");
-    this.#settle.reject(new BlixardError(failed));
+    this.#settle.reject(new BlixardError(logFailure(event, join(this.#dataDir, "raft"))));
     void this.close();
   }
 
@@ -228,7 +219,9 @@ class Daemon implements RunningDaemon {
     transport.setPeers(peers);
     if (JSON.stringify(peers) === JSON.stringify(remembered)) return;
     this.#cluster = { ...this.#cluster, peers };
-    writeClusterFile(this.#dataDir, this.#cluster).catch((caught: unknown) => {
+    const file = this.#cluster;
+    const write = (): Promise<void> => writeClusterFile(this.#dataDir, file);
+    this.#remembering = this.#remembering.then(write).catch((caught: unknown) => {
       this.#log.warn(
         { err: String(caught) },
         "cannot remember the members; they are in the log too",
@@ -243,6 +236,7 @@ class Daemon implements RunningDaemon {
   }
 
   #wire(
+    identity: Identity,
     transport: Transport,
     consensus: Consensus,
     chosen: ChosenDriver,
@@ -284,7 +278,7 @@ class Daemon implements RunningDaemon {
         reconciler.poke();
       });
     };
-    void this.#register(consensus, chosen, propose, () => {
+    void this.#register(identity, consensus, chosen, propose, () => {
       const record = getNode(consensus.state, self);
       lease.client.begin(reconciler.liveCount() > 0 ? record?.leaseEpoch : undefined);
     });
@@ -370,12 +364,12 @@ class Daemon implements RunningDaemon {
 
   /** Tells the cluster what this node is, again at each start; nothing runs here before that. */
   async #register(
+    { publicKey }: Identity,
     consensus: Consensus,
     chosen: ChosenDriver,
     propose: (command: Command) => Promise<CommandResult>,
     onRegistered: () => void,
   ): Promise<void> {
-    const { publicKey } = await loadOrCreateIdentity(this.#dataDir);
     const capacity = await detectCapacity(this.#dataDir, this.#config, chosen.available);
     while (this.#closing === undefined) {
       try {
@@ -418,7 +412,7 @@ class Daemon implements RunningDaemon {
 
   async #close(): Promise<void> {
     this.#onChange = () => undefined;
-    for (const closer of this.#closers.reverse()) {
+    for (let closer = this.#closers.pop(); closer !== undefined; closer = this.#closers.pop()) {
       try {
         await closer();
       } catch (caught) {

@@ -73,7 +73,9 @@ export type RaftNodeEvent =
   | { readonly kind: "role"; readonly status: RaftStatus }
   /** A membership change took effect. */
   | { readonly kind: "members"; readonly conf: ConfState; readonly members: readonly Member[] }
-  | { readonly kind: "restored"; readonly index: LogIndex };
+  | { readonly kind: "restored"; readonly index: LogIndex }
+  /** What "recovered" called damaged is whole again, durably: the member counts. */
+  | { readonly kind: "repaired" };
 
 export type ProposeError =
   | { readonly code: "NoLeader" }

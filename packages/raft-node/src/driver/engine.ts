@@ -219,6 +219,7 @@ export class Engine<Response> {
     if (due.repaired === true) {
       this.#log.clearDamage(() => {
         advance(this.state, { kind: "repaired" });
+        this.#deps.onEvent({ kind: "repaired" });
         this.pump();
       });
     }

@@ -300,6 +300,7 @@ test("a damaged follower is repaired by its peers, and stays damaged until then"
   );
   cluster.drops = () => false;
   cluster.until("it has all again", () => again.machine.items.length === 30);
+  cluster.until("repaired", () => again.events.some(({ kind }) => kind === "repaired"));
   cluster.tick(20);
   cluster.stop(id, true);
   const healed = cluster.restart(id);
