@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { after, test } from "node:test";
 import { build } from "./build.ts";
 import { ROOT } from "./run.ts";
@@ -56,7 +56,15 @@ test("the packed packages install in an empty folder and `blixard --version` run
     { cwd: folder, stdio: ["ignore", "pipe", "inherit"] },
   );
   const blixard = join(folder, "node_modules", ".bin", "blixard");
-  const version = execFileSync(blixard, ["--version"], { cwd: folder, encoding: "utf8" });
+  // As a user's shell would find it: without this workspace's own Node in front.
+  const path = (process.env["PATH"] ?? "")
+    .split(delimiter)
+    .filter((dir) => !dir.includes("node_modules"));
+  const version = execFileSync(blixard, ["--version"], {
+    cwd: folder,
+    encoding: "utf8",
+    env: { ...process.env, PATH: path.join(delimiter) },
+  });
   assert.equal(version.trim(), manifestOf("cli").version);
   const names = readdirSync(join(folder, "node_modules", "@blixard", "raft", "dist"));
   assert.ok(!names.some((name) => name.includes(".test.")), "tests are not published");
