@@ -254,6 +254,10 @@ export class Nemesis {
       ...(fault === "sickDisk" ? { fails: 0.01 } : {}),
     };
     this.#note(victim, fault);
+    // What could not be written is best lost while it cannot be.
+    if (fault === "fullDisk" && this.#random.chance(0.5)) {
+      this.#endLater(() => this.#crash(this.#random.chance(0.5) ? "kill" : "powerCut", victim));
+    }
     this.#endLater(() => {
       disk.behaviour = { ...GOOD_DISK, lyingSync: before.lyingSync };
     });
