@@ -22,7 +22,7 @@ function tableRows(markdown: string): string[][] {
 
 test("docs/features.md claims nothing without a test that exists", () => {
   const rows = tableRows(read("docs/features.md")).filter((row) => /^[A-D]\d+ /.test(row[0] ?? ""));
-  assert.ok(rows.length >= 70, `only ${rows.length} feature rows`);
+  assert.ok(rows.length >= 65, `only ${rows.length} feature rows`);
   for (const [name = "", , status = "", shown = ""] of rows) {
     assert.ok(["works", "partly", "not yet"].includes(status), `${name}: status "${status}"`);
     const files = [...shown.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? "");
