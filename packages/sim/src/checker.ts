@@ -1,6 +1,6 @@
 /**
- * The safety properties of Raft (paper, figure 3) as an outside observer sees them, checked at every
- * event, over all members and all their incarnations. A finding throws Violation.
+ * The safety properties of Raft (paper, figure 3) as an outside observer sees them, checked at
+ * every event, over all members and all their incarnations. A finding throws Violation.
  */
 
 import type { Entry, RaftStatus } from "@blixard/raft";

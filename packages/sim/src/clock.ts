@@ -26,7 +26,9 @@ export class SimClock implements Clock {
     return this.#rate;
   }
 
-  /** True time that passed since the last change of rate, without suspension, on the host's clock. */
+  /**
+   * True time that passed since the last change of rate, without suspension, on the host's clock.
+   */
   #awakeMs(): number {
     const fromUs = Math.max(this.#sinceUs, Math.min(this.#suspendedUntilUs, this.#world.nowUs));
     return ((this.#world.nowUs - fromUs) / 1000) * this.#rate;

@@ -1,6 +1,6 @@
 /**
- * The daemon of one simulated machine, reduced to what decides: it keeps its lease, starts and stops the
- * VMs that are assigned to it, and, while its node leads, grants leases and places VMs.
+ * The daemon of one simulated machine, reduced to what decides: it keeps its lease, starts and
+ * stops the VMs that are assigned to it, and, while its node leads, grants leases and places VMs.
  */
 
 import {

@@ -1,4 +1,6 @@
-/** The whole control plane in the world: RaftNode, the replicated state, leases, planner and VMs. */
+/**
+ * The whole control plane in the world: RaftNode, the replicated state, leases, planner and VMs.
+ */
 
 import {
   COMMAND_VERSION,
@@ -40,7 +42,10 @@ const SETTLE_US = 90_000_000;
 const STEP_US = 250_000;
 const CLIENT_DEADLINE_MS = 4000;
 const VMS_MAX = 6;
-/** The mutant's leader gives up as soon as one renewal is late; VMs may live for three seconds more. */
+/**
+ * The mutant's leader gives up as soon as one renewal is late; VMs may live for three seconds
+ * more.
+ */
 const IMPATIENT_LEASE_MS = 1.5 * DEFAULT_LEASE_OPTIONS.renewEveryMs;
 const MIB = 1024 * 1024;
 const CAPACITY = { vcpus: 4, memoryBytes: 4096 * MIB, diskBytes: 0 };

@@ -2,9 +2,9 @@
  * A disk whose cache can be lost. What a file reads as (`data`) and what survives a power cut
  * (`durable` and, by chance, some of `pending`) are kept apart; a folder's entries likewise.
  *
- *   power cut: each write since the last sync is kept, lost or torn at sector boundaries, each create,
- *   rename and remove since the last syncDir is kept or lost, each on its own;
- *   process kill: the cache stays; of the operations under way each has happened or not.
+ *   power cut: each write since the last sync is kept, lost or torn at sector boundaries, each
+ *   create, rename and remove since the last syncDir is kept or lost, each on its own; process
+ *   kill: the cache stays; of the operations under way each has happened or not.
  */
 
 import {

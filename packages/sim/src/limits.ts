@@ -1,4 +1,6 @@
-/** Every limit of the simulator, named once, with its unit; their relations are asserted on import. */
+/**
+ * Every limit of the simulator, named once, with its unit; their relations are asserted on import.
+ */
 
 import { assert } from "@blixard/std";
 
@@ -16,7 +18,9 @@ export const MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
 export const IN_FLIGHT_MAX = 4096;
 /** Bytes that one simulated disk may hold. */
 export const DISK_BYTES_MAX = 256 * 1024 * 1024;
-/** The furthest that a clock drifts from true time; two clocks drift by twice this from each other. */
+/**
+ * The furthest that a clock drifts from true time; two clocks drift by twice this from each other.
+ */
 export const CLOCK_DRIFT_PPM_MAX = 4900;
 /** Where safety must not depend on clocks at all, some run at half and others at double speed. */
 export const WILD_DRIFT_PPM = 500_000;

@@ -1,7 +1,7 @@
 /**
- * What goes wrong, and when. Each run draws which kinds of fault it has at all (swarm testing: a run
- * with few kinds reaches states that a run with all kinds hardly ever does), then injects them at
- * random times until the healing, after which the world must recover.
+ * What goes wrong, and when. Each run draws which kinds of fault it has at all (swarm testing: a
+ * run with few kinds reaches states that a run with all kinds hardly ever does), then injects them
+ * at random times until the healing, after which the world must recover.
  */
 
 import type { Prng } from "@blixard/std";

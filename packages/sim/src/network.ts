@@ -139,8 +139,8 @@ export class SimNetwork {
   }
 
   /**
-   * What the first of each pair sends no longer arrives at the second. What is under way is lost, too,
-   * unless the cut is near the sender.
+   * What the first of each pair sends no longer arrives at the second. What is under way is lost,
+   * too, unless the cut is near the sender.
    * @returns the function that ends this cut.
    */
   cut(pairs: readonly (readonly [from: number, to: number])[], isNearSender = false): () => void {

@@ -144,6 +144,10 @@ export class NodeMember<Response> implements Victim {
       case "members":
         world.note(host.id, `members ${event.conf.voters.join(",")}`);
         break;
+      case "repaired":
+        this.isDamaged = false;
+        world.note(host.id, "repaired");
+        break;
       case "restored":
         world.note(host.id, `restored at ${event.index}`);
         break;

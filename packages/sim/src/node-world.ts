@@ -1,4 +1,6 @@
-/** The shipped RaftNode in the world: clients on any node, faults of machines, disks and network. */
+/**
+ * The shipped RaftNode in the world: clients on any node, faults of machines, disks and network.
+ */
 
 import type { StateMachine } from "@blixard/raft-node";
 import { as, type PeerId, present, type Prng } from "@blixard/std";

@@ -7,11 +7,15 @@ import { nodeScenario } from "./node-world.ts";
 import { raftScenario } from "./raft-world.ts";
 import { Violation, World } from "./world.ts";
 
-/** raft: the protocol alone; node: with its log, disk and driver; control: the whole control plane. */
+/**
+ * raft: the protocol alone; node: with its log, disk and driver; control: the whole control plane.
+ */
 export const PROFILES = ["raft", "node", "control"] as const;
 export type Profile = (typeof PROFILES)[number];
 
-/** Deliberate faults of the world that a checker must find: they prove that the checkers can fail. */
+/**
+ * Deliberate faults of the world that a checker must find: they prove that the checkers can fail.
+ */
 export type Mutant =
   /** A disk whose sync makes nothing durable, on every node. */
   | "lyingSync"

@@ -1,6 +1,7 @@
 /**
- * What must hold for VMs, in true time, whatever the machines' clocks say: a VM executes on one machine
- * at most, each start has a higher epoch than all before, and no machine runs more than it has room for.
+ * What must hold for VMs, in true time, whatever the machines' clocks say: a VM executes on one
+ * machine at most, each start has a higher epoch than all before, and no machine runs more than it
+ * has room for.
  */
 
 import type { Capacity, VmSpec } from "@blixard/control";
