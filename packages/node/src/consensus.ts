@@ -106,8 +106,17 @@ class ControlMachine implements StateMachine<CommandResult> {
   }
 }
 
-function proposeFailure(error: ProposeError, operation: string): BlixardError {
+function proposeFailure(error: ProposeError, operation: string, logDir: string): BlixardError {
   switch (error.code) {
+    case "DiskFull":
+      return new BlixardError(
+        failure(
+          "DiskFull",
+          { path: logDir },
+          `Cannot ${operation}: the disk under this node's log is full; nothing was changed`,
+          `free space under ${logDir}, or ask another node`,
+        ),
+      );
     case "NoLeader":
       return new BlixardError(
         failure(
@@ -155,10 +164,12 @@ export class Consensus {
   readonly #clock: Clock;
   #timer: NodeJS.Timeout | undefined;
   readonly #bootstrap: readonly Member[] | undefined;
+  readonly #logDir: string;
 
   private constructor(options: ConsensusOptions, deps: ConsensusDeps, disk: OpenedDisk) {
     this.#clock = deps.clock;
     this.#bootstrap = options.bootstrap;
+    this.#logDir = options.dataDir;
     this.#disk = disk.disk;
     this.#machine = new ControlMachine(deps.onChange);
     this.#raft = new RaftNode<CommandResult>(
@@ -247,7 +258,7 @@ export class Consensus {
     return await new Promise((resolve, reject) => {
       this.#raft.propose(data, this.#deadline(limits.PROPOSE_TIMEOUT_MS), (result) => {
         if (result.ok) resolve(result.value.response);
-        else reject(proposeFailure(result.error, command.kind));
+        else reject(proposeFailure(result.error, command.kind, this.#logDir));
       });
     });
   }
@@ -284,7 +295,7 @@ export class Consensus {
     return await new Promise((resolve, reject) => {
       ask(this.#deadline(limits.READ_TIMEOUT_MS), (result) => {
         if (result.ok) resolve(result.value);
-        else reject(proposeFailure(result.error, operation));
+        else reject(proposeFailure(result.error, operation, this.#logDir));
       });
     });
   }

@@ -83,6 +83,8 @@ export type ProposeError =
   | { readonly code: "Dropped"; readonly reason: string }
   | { readonly code: "TooLarge"; readonly limit: number }
   | { readonly code: "Overloaded" }
+  /** The disk under this node's log is full; surely not in the log. */
+  | { readonly code: "DiskFull" }
   /** It may or may not be committed. */
   | { readonly code: "OutcomeUnknown"; readonly reason: string }
   | { readonly code: "Stopped" };

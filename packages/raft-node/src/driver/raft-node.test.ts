@@ -328,7 +328,7 @@ test("a folder without room: no acknowledgement, no loss; fatal only after a whi
   }
   const before = outcomes.filter((outcome) => outcome === "ok").length;
   assert(before < 60);
-  assert(outcomes.includes("Dropped"), "new proposals are refused");
+  assert(outcomes.includes("DiskFull"), "new proposals are refused");
   host.disk.failure = undefined;
   cluster.until("it goes on", () => cluster.propose(host, "z").ok);
   assert.equal(fatal(host), undefined);

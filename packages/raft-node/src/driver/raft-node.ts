@@ -284,7 +284,7 @@ export class RaftNode<Response> {
       return;
     }
     if (engine.isStalled) {
-      done(err({ code: "Dropped", reason: "the disk under this node's log is full" }));
+      done(err({ code: "DiskFull" }));
       return;
     }
     engine.proposals.add({ kind, data, deadlineMs, done });
