@@ -136,9 +136,13 @@ export class Tmpfs {
     execFileSync("mount", ["-o", `remount,size=${size}`, this.path]);
   }
 
-  unmount(): void {
+  async unmount(): Promise<void> {
     if (!this.#mounted) return;
-    execFileSync("umount", [this.path]);
+    // A killed process lets go of its files a moment after its command line is gone.
+    await until(`umount ${this.path}`, 10_000, () => {
+      execFileSync("umount", [this.path], { stdio: ["ignore", "ignore", "pipe"] });
+      return true;
+    });
     this.#mounted = false;
     process.off("exit", this.#last);
   }
@@ -175,7 +179,7 @@ export async function withScene(
     await until("end of all processes", 10_000, () =>
       processesOf(cluster.dir).length === 0 ? true : undefined,
     );
-    for (const mount of mounts) mount.unmount();
+    for (const mount of mounts) await mount.unmount();
     await cluster.destroy();
   }
   assert.deepEqual(processesOf(cluster.dir), [], "no process is left");
