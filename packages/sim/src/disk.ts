@@ -3,8 +3,8 @@
  * (`durable` and, by chance, some of `pending`) are kept apart; a folder's entries likewise.
  *
  *   power cut: each write since the last sync is kept, lost or torn at sector boundaries, each
- *   create, rename and remove since the last syncDir is kept or lost, each on its own; process
- *   kill: the cache stays; of the operations under way each has happened or not.
+ *   create, rename and remove since the last syncDir is kept or lost, each on its own;
+ *   process kill: the cache stays; of the operations under way each has happened or not.
  */
 
 import {
