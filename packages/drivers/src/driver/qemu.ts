@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { BlixardError, failure } from "@blixard/std";
 import type { ImageStore } from "../image/types.ts";
 import type { MachineConfig } from "../machine/types.ts";
-import { probeQemu, type QemuProbe } from "../qemu/probe.ts";
+import type { QemuProbe } from "../qemu/probe.ts";
+import { rememberedProbe } from "../qemu/remembered.ts";
 import { hasCode, diskError } from "../state.ts";
 import type { InstanceSpec, Probe } from "../types.ts";
 import type { Backend } from "./backend.ts";
@@ -17,14 +18,14 @@ const DISK_FILE = "disk.raw";
 const probed = new Map<string, Promise<QemuProbe>>();
 
 function probeOnce(binary: string, scratch: string): Promise<QemuProbe> {
-  const known = probed.get(binary) ?? probeQemu(binary, { scratch });
+  const known = probed.get(binary) ?? rememberedProbe(binary, scratch);
   probed.set(binary, known);
   return known;
 }
 
 export interface QemuBackendOptions {
   readonly images: ImageStore;
-  /** A folder for the probe's files. */
+  /** A folder for the probe's files and its answer. */
   readonly scratch: string;
   readonly binary?: string;
   readonly log?: (line: string) => void;
