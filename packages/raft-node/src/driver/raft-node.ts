@@ -25,6 +25,7 @@ import type {
   RaftNodeInput,
   RaftNodeOptions,
 } from "../types.ts";
+import { DiskWatch } from "./disk-watch.ts";
 import { Engine } from "./engine.ts";
 import { isRepairable, recoverNode } from "./recover.ts";
 import type { RecoveredNode } from "./recover.ts";
@@ -48,6 +49,8 @@ export class RaftNode<Response> {
   readonly #io: DiskIo;
   #phase: Phase = "new";
   #engine: Engine<Response> | undefined;
+  /** The log while it is made to agree with what the node starts from. */
+  #settling: DiskWatch | undefined;
   #bootstrap: Bootstrap | undefined;
   #stopped: (() => void)[] = [];
   #stopAtTick = 0;
@@ -121,6 +124,7 @@ export class RaftNode<Response> {
       },
       node.log,
     );
+    this.#settling = new DiskWatch(log);
     this.#settle(log, node, () => this.#run(log, node));
   }
 
@@ -177,6 +181,7 @@ export class RaftNode<Response> {
 
   #run(log: Log, node: RecoveredNode): void {
     if (this.#phase !== "recovering") return;
+    this.#settling = undefined;
     const deps = {
       ...this.#deps,
       io: this.#io,
@@ -223,9 +228,17 @@ export class RaftNode<Response> {
         break;
       case "tick":
         this.#engine?.onTick();
+        this.#watchSettling();
         break;
     }
     if (this.#phase === "stopping") this.#tryStop();
+  }
+
+  /** Before there is an engine, nobody else looks for room on a full disk. */
+  #watchSettling(): void {
+    if (this.#settling?.onTick(this.#deps.clock.monotonicMs()) !== "hopeless") return;
+    const seconds = limits.DISK_FULL_FATAL_MS / 1000;
+    this.#fatal("DiskFull", `no room to open the log for ${seconds} s`);
   }
 
   /** The running engine, or undefined when nothing may be asked any more or yet. */

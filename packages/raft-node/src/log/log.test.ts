@@ -259,6 +259,21 @@ test("a full disk stalls the log and loses nothing; room lets it go on", () => {
   assert.equal(recoverFrom(disk).contents.entries.length, 101);
 });
 
+test("hard state never becomes durable before the entries beside it", () => {
+  const disk = filled(6);
+  disk.failure = (op: DiskOp) => (op.kind === "create" ? "NoSpace" : undefined);
+  const life = openLog(disk);
+  // As from a leader of term 4 that replaces 4 to 6 and tells that they are committed.
+  const entries = [4, 5, 6].map((index) => entry(index, 4, bytesOf(SEGMENT_BYTES, index)));
+  life.log.append({ entries, hardState: hardState(4, 0, 6) }, () => undefined);
+  drain(disk, life);
+  assert(life.log.stalled, "no room for the entries");
+  disk.failure = undefined;
+  const { contents } = recoverFrom(disk);
+  assert.equal(contents.entries.at(-1)?.term, 3, "the older entries are still there");
+  assert.ok(contents.hardState.commit < 4, "and are not called committed");
+});
+
 test("a failed sync is fatal and never tried again", () => {
   for (const path of [SEGMENT, WATERMARK]) {
     const disk = new MemoryDisk();

@@ -114,11 +114,12 @@ export class Log {
   append(persist: Omit<Persist, "seq">, done: () => void): void {
     const records: LogRecord[] = [];
     const { hardState, snapshot, entries } = persist;
-    if (hardState !== undefined) records.push({ kind: "hardState", hardState });
     if (snapshot !== undefined) {
       records.push({ kind: "snapshot", origin: "installed", meta: snapshot });
     }
     this.#cut(entries, records);
+    // Last: its commit may cover these entries, and must not be durable where they are not.
+    if (hardState !== undefined) records.push({ kind: "hardState", hardState });
     this.#enqueue(records, done);
   }
 
