@@ -81,8 +81,8 @@ export class RaftNode<Response> {
   }
 
   #recover(): void {
-    const { dir, segmentBytes } = this.#options;
-    this.#io.run(guarded(recoverNode(dir, segmentBytes)), (result) => {
+    const { id, dir, segmentBytes } = this.#options;
+    this.#io.run(guarded(recoverNode(id, dir, segmentBytes)), (result) => {
       if (this.#phase !== "recovering") return;
       if (!result.ok) {
         const { code, path, message } = result.error;
@@ -105,10 +105,11 @@ export class RaftNode<Response> {
       this.#found(this.#bootstrap);
       return;
     }
-    if (node.damage !== undefined && !isRepairable(node.conf, id)) {
+    const { untouched } = node.log;
+    if (node.damage !== undefined && (untouched || !isRepairable(node.conf, id))) {
       const hint =
-        "no other member is known that could repair it; restore this folder from a backup, or " +
-        "empty it and join a cluster anew";
+        "no other member is known that could repair it, and nothing was changed; restore this " +
+        "folder from a backup, or empty it and join a cluster anew";
       this.#fatal("Corrupt", `acknowledged data is lost: ${node.damage}; ${hint}`);
       return;
     }

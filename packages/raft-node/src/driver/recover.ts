@@ -38,7 +38,8 @@ const NO_SNAPSHOT: SnapshotMeta = {
   conf: emptyConf(),
 };
 
-export function* recoverNode(dir: string, segmentBytes: number): IoTask<RecoveredNode> {
+/** Leaves a damaged folder as it is when nobody could repair it (`log.untouched`). */
+export function* recoverNode(id: PeerId, dir: string, segmentBytes: number): IoTask<RecoveredNode> {
   const snapshots = yield* listSnapshots(dir);
   const rotten: SnapshotId[] = [];
   const reasons: string[] = [];
@@ -54,7 +55,10 @@ export function* recoverNode(dir: string, segmentBytes: number): IoTask<Recovere
     return undefined;
   }
   const newest = yield* nextIntact();
-  const log = yield* recoverLog(dir, segmentBytes, newest?.meta.index);
+  const log = yield* recoverLog(dir, segmentBytes, {
+    ...(newest === undefined ? {} : { covered: newest.meta.index }),
+    mayGiveUp: (read) => isRepairable(knownConf(newest?.meta, read), id),
+  });
   const { contents } = log;
   let chosen = newest;
   while (chosen !== undefined && !completes(chosen.meta, contents)) chosen = yield* nextIntact();

@@ -60,6 +60,18 @@ export interface RecoveredLog {
   readonly leftovers: readonly number[];
   /** True when the folder held no log at all. */
   readonly fresh: boolean;
+  /** Nothing was accepted and nothing erased: whoever restores what is damaged finds all the rest. */
+  readonly untouched: boolean;
+}
+
+export interface RecoverOptions {
+  /** The index of the newest intact snapshot; what it replaces may have rotted. */
+  readonly covered?: number;
+  /**
+   * Asked when acknowledged records were lost: whether the rest may be given up, because others have
+   * all of it. Without: yes.
+   */
+  readonly mayGiveUp?: (contents: LogContents) => boolean;
 }
 
 interface Loaded {
@@ -68,8 +80,11 @@ interface Loaded {
   readonly header: SegmentHeader | undefined;
 }
 
-/** `covered`: the index of the newest intact snapshot; what it replaces may have rotted. */
-export function* recoverLog(dir: string, segmentBytes: number, covered = 0): IoTask<RecoveredLog> {
+export function* recoverLog(
+  dir: string,
+  segmentBytes: number,
+  options: RecoverOptions = {},
+): IoTask<RecoveredLog> {
   const names = yield* listNames(dir);
   const ids: number[] = [];
   for (const name of names) {
@@ -85,7 +100,7 @@ export function* recoverLog(dir: string, segmentBytes: number, covered = 0): IoT
       return yield* formatLog(dir, segmentBytes, ids, watermark !== undefined);
     }
   }
-  return yield* recoverExisting(dir, segmentBytes, covered, ids, watermark);
+  return yield* recoverExisting(dir, segmentBytes, options, ids, watermark);
 }
 
 /** A crash during the very first start leaves no slot, and neither a record nor a snapshot. */
@@ -130,6 +145,7 @@ function* formatLog(
     slot,
     leftovers: [],
     fresh: true,
+    untouched: false,
   };
 }
 
@@ -301,7 +317,7 @@ function* walkBehindRot(
 function* recoverExisting(
   dir: string,
   segmentBytes: number,
-  covered: number,
+  { covered = 0, mayGiveUp = () => true }: RecoverOptions,
   ids: readonly number[],
   watermark: Watermark | undefined,
 ): IoTask<RecoveredLog> {
@@ -329,20 +345,25 @@ function* recoverExisting(
     mirror: new Uint8Array(0),
     opensNext: false,
   };
-  const slotBytes = yield* settle(dir, segmentBytes, ids, slot, watermark);
+  const contents = { ...read, hardState };
+  const untouched = slot.damaged && !mayGiveUp(contents);
+  const slotBytes = untouched
+    ? (watermark?.slotBytes ?? 0)
+    : yield* settle(dir, segmentBytes, ids, slot, watermark);
   const earlier = {
     segment: slot.segment,
     offset: slot.offset,
     reason: "lost in an earlier start",
   };
   return {
-    contents: { ...read, hardState },
+    contents,
     damage: walk.damage ?? (slot.damaged ? earlier : undefined),
     segments,
     slotBytes,
     slot,
     leftovers: ids.filter((id) => id < first),
     fresh: false,
+    untouched,
   };
 }
 

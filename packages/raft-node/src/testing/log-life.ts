@@ -22,7 +22,7 @@ export interface Life {
 export function recoverFrom(disk: MemoryDisk, random?: Prng, covered = 0): RecoveredLog {
   const io = new DiskIo(disk);
   let recovered: RecoveredLog | undefined;
-  io.run(recoverLog("raft", SEGMENT_BYTES, covered), (result) => {
+  io.run(recoverLog("raft", SEGMENT_BYTES, { covered }), (result) => {
     if (!result.ok) throw new Error(`recovery failed: ${JSON.stringify(result.error)}`);
     recovered = result.value;
   });
