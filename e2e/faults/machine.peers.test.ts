@@ -1,0 +1,201 @@
+/** VMs whose image is missing, whose processes die, or whose guest ends: real guests in QEMU. */
+
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { before, test } from "node:test";
+import type { VmRecord } from "@blixard/control";
+import { buildImage, imagesDir } from "../../guest/image/build.ts";
+import { type LocalCluster, type LocalNode, signal, until } from "../cluster.ts";
+import {
+  assertRefused,
+  cli,
+  execText,
+  exitCodeOf,
+  killDaemon,
+  logOf,
+  nodeAt,
+  record,
+  restart,
+  vmIs,
+  withCluster,
+  withScene,
+} from "./world.ts";
+
+const MEMORY_BYTES = 128 * 1024 * 1024;
+const BOOT_MS = 120_000;
+const QEMU = { nodes: 1, drivers: ["qemu"], images: imagesDir() };
+
+before(async () => {
+  await buildImage({ cacheDir: imagesDir() });
+});
+
+interface Pids {
+  readonly supervisor: number;
+  readonly backend: number;
+}
+
+/** The processes of a VM, as the node's own state file names them. */
+function pidsOf(node: LocalNode, vm: VmRecord): Pids {
+  const path = join(node.dataDir, "vms", "instances", vm.id, "instance.json");
+  // Safe: the file is written by the driver, whose own tests hold its form.
+  const state = JSON.parse(readFileSync(path, "utf8")) as Record<string, { pid: number }>;
+  const [supervisor, backend] = [state["supervisor"]?.pid ?? 0, state["backend"]?.pid ?? 0];
+  assert.ok(supervisor > 1 && backend > 1, "both processes are named");
+  assert.match(readFileSync(`/proc/${backend}/cmdline`, "utf8"), /^qemu-system/);
+  return { supervisor, backend };
+}
+
+async function gone(pid: number): Promise<void> {
+  await until(`end of process ${pid}`, 10_000, () =>
+    existsSync(`/proc/${pid}`) ? undefined : true,
+  );
+}
+
+async function boot(node: LocalNode, name: string): Promise<VmRecord> {
+  await node.client.createVm({ name, image: "base", memoryBytes: MEMORY_BYTES });
+  return await runs(node, name, 0);
+}
+
+async function runs(node: LocalNode, name: string, after: number): Promise<VmRecord> {
+  const check = (vm: VmRecord): boolean => vm.phase === "running" && vm.epoch > after;
+  return await vmIs(node, name, `running after epoch ${after}`, check, BOOT_MS);
+}
+
+/** Every reason that the VM's record went through, as a watcher sees them. */
+function reasons(node: LocalNode, id: string): { seen: string[]; stop: () => Promise<void> } {
+  const seen: string[] = [];
+  const abort = new AbortController();
+  const following = (async () => {
+    try {
+      for await (const event of node.client.watch({ signal: abort.signal })) {
+        if (event.kind !== "vm" || event.object.id !== id) continue;
+        const reason = "reason" in event.object ? event.object.reason : undefined;
+        if (reason !== undefined && seen.at(-1) !== reason) seen.push(reason);
+      }
+    } catch (caught) {
+      if (!abort.signal.aborted) throw caught;
+    }
+  })();
+  return {
+    seen,
+    stop: async () => {
+      abort.abort();
+      await following;
+    },
+  };
+}
+
+test("a missing image fails the VM with its name and a hint; with the image it starts", async () => {
+  await withScene({ ...QEMU, images: "images" }, async ({ cluster }) => {
+    // Known only now: the folder is the cluster's own.
+    const images = join(cluster.dir, "images");
+    mkdirSync(images);
+    await cluster.form();
+    const node = nodeAt(cluster, 0);
+    await node.client.createVm({ name: "web", image: "base", memoryBytes: MEMORY_BYTES });
+    const failed = await vmIs(node, "web", "failed", (vm) => vm.phase === "failed");
+    assert.match(failed.reason ?? "", /Image "base" is not in .*images.*guest\/image\/main\.ts/);
+    assertRefused(
+      await cli(["vm", "wait", "web", "--data", node.dataDir]),
+      "NotRunning",
+      /web failed: Image "base" is not in/,
+      /blixard vm start web/,
+    );
+    symlinkSync(join(imagesDir(), "base"), join(images, "base"));
+    const started = await cli(["vm", "start", "web", "--data", node.dataDir]);
+    assert.equal(started.code, 0, started.stderr);
+    await runs(node, "web", 0);
+    assert.equal(await execText(node, "web", ["echo", "alive"]), "alive");
+  });
+});
+
+test("a VM whose QEMU or supervisor is killed, or whose kernel panics, says so and runs again", async () => {
+  await withCluster(QEMU, async (cluster) => {
+    const node = nodeAt(cluster, 0);
+    let vm = await boot(node, "web");
+    const told = reasons(node, vm.id);
+
+    let pids = pidsOf(node, vm);
+    signal(pids.backend, "SIGKILL");
+    vm = await runs(node, "web", vm.epoch);
+    await gone(pids.supervisor);
+    assert.match(told.seen.join("; "), /qemu .*SIGKILL/);
+
+    pids = pidsOf(node, vm);
+    signal(pids.supervisor, "SIGKILL");
+    await gone(pids.backend);
+    vm = await runs(node, "web", vm.epoch);
+    assert.match(told.seen.join("; "), /supervisor|nothing of it is left|processes were killed/);
+
+    // The guest dies under it, so this command has no end to wait for.
+    const session = await node.client.exec("web", {
+      argv: ["sh", "-c", "echo c > /proc/sysrq-trigger"],
+      env: {},
+    });
+    session.closeStdin();
+    vm = await runs(node, "web", vm.epoch);
+    assert.match(told.seen.join("; "), /kernel panicked/);
+    assert.equal(await execText(node, "web", ["sh", "-c", "echo $BLIXARD_EPOCH"]), `${vm.epoch}`);
+    await told.stop();
+  });
+});
+
+test("a guest that powers itself off is told from one that crashed", async () => {
+  await withCluster(QEMU, async (cluster) => {
+    const node = nodeAt(cluster, 0);
+    const vm = await boot(node, "web");
+    const told = reasons(node, vm.id);
+    const session = await node.client.exec("web", { argv: ["poweroff"], env: {} });
+    session.closeStdin();
+    // Nobody asked for its end and it has no command: it is wanted, so it comes back.
+    await runs(node, "web", vm.epoch);
+    assert.deepEqual(told.seen.slice(0, 1), ["the guest shut down"]);
+    await told.stop();
+
+    const spec = { name: "job", image: "base", memoryBytes: MEMORY_BYTES };
+    await node.client.createVm({ ...spec, command: ["sh", "-c", "exit 7"] });
+    await vmIs(node, "job", "ended", ({ commandExit }) => commandExit === 7, BOOT_MS);
+  });
+});
+
+/** Ends the daemon in some way, starts it again; true when its VMs' lease had not run out meanwhile. */
+async function comesBack(
+  cluster: LocalCluster,
+  node: LocalNode,
+  end: () => Promise<void>,
+): Promise<boolean> {
+  await end();
+  const quiet = logOf(cluster, node).length;
+  await restart(cluster, node);
+  // Registered, hence renewing: a lease that ran out is told by then.
+  await record(node, `back-${quiet}`);
+  const vm = await vmIs(node, "web", "running", ({ phase }) => phase === "running", BOOT_MS);
+  return vm.epoch === 1 && !/lease over/.test(logOf(cluster, node).slice(quiet));
+}
+
+test("a daemon that is back within the lease goes on with the same VM; SIGTERM ends it cleanly", async () => {
+  await withCluster(QEMU, async (cluster) => {
+    const node = nodeAt(cluster, 0);
+    const vm = await boot(node, "web");
+    const pids = pidsOf(node, vm);
+    const same = async (): Promise<void> => {
+      const now = await node.client.getVm("web");
+      assert.equal(now.epoch, vm.epoch);
+      assert.deepEqual(pidsOf(node, now), pids);
+      assert.equal(await execText(node, "web", ["sh", "-c", "echo $BLIXARD_EPOCH"]), `${vm.epoch}`);
+    };
+    assert.ok(await comesBack(cluster, node, () => killDaemon(cluster, node)), "re-adopted");
+    await same();
+
+    const terminated = async (): Promise<void> => {
+      const ended = exitCodeOf(node);
+      signal(node.process?.pid ?? 0, "SIGTERM");
+      assert.equal(await ended, 0);
+      await assert.rejects(fetch(`${node.endpoint}/v1/health`), "the port is released");
+      assert.ok(!existsSync(join(node.dataDir, "api.sock")), "so is the socket");
+    };
+    assert.ok(await comesBack(cluster, node, terminated), "re-adopted after SIGTERM");
+    await same();
+  });
+});
