@@ -11,7 +11,7 @@ import { RaftMember } from "./raft-member.ts";
 import type { RunOptions } from "./run.ts";
 import { violated, type World } from "./world.ts";
 
-const FAULTY_US = 3_000_000;
+const FAULTY_US = 2_500_000;
 const SETTLE_US = 20_000_000;
 const STEP_US = 50_000;
 const POSSIBLE: readonly Fault[] = [

@@ -1,0 +1,8 @@
+import { testProfile } from "./testing.ts";
+
+testProfile({
+  profile: "control",
+  runs: 100,
+  reaches: ["acked", "starts", "expiries", "lost", "leaders", "faults"],
+  mutants: [["noLeaseWait", /runs twice/]],
+});
