@@ -1,4 +1,4 @@
-import { testProfile } from "./testing.ts";
+import { testProfile } from "./testing/profile.ts";
 
 testProfile({
   profile: "control",

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Mutant, type Outcome, type Profile, runSeed } from "./run.ts";
-import { SEEDS } from "./seeds.ts";
+import { type Mutant, type Outcome, type Profile, runSeed } from "../run.ts";
+import { SEEDS } from "../seeds.ts";
 
 export interface ProfileTests {
   readonly profile: Profile;
