@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { processesOf, signal, until } from "../e2e/cluster.ts";
 import { ROOT } from "./run.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "blx-readme-"));
@@ -47,11 +48,19 @@ test("CI runs README's test command", () => {
   assert.match(script, /^step tests npm test\b/m);
 });
 
-test("the tour works as it is written", () => {
-  const tour = (blocks[1] ?? "").replaceAll("/tmp/blixard-tour", join(scratch, "tour"));
-  const end = "kill %1; wait %1 || true";
-  const output = bash(`set -e; shopt -s expand_aliases; trap '${end}' EXIT\n${tour}`, ROOT);
-  assert.match(output, /Linux .* x86_64/);
-  assert.match(output, /hello from the guest/);
-  assert.match(output, /blx1/);
+test("the tour works as it is written", async () => {
+  const dir = join(scratch, "tour");
+  const tour = (blocks[1] ?? "").replaceAll("/tmp/blixard-tour", dir);
+  try {
+    const output = bash(`set -e; shopt -s expand_aliases\n${tour}`, ROOT);
+    assert.match(output, /Linux .* x86_64/);
+    assert.match(output, /hello from the guest/);
+    assert.match(output, /blx1/);
+  } finally {
+    // npm stands between the shell and the node that it put into the background.
+    for (const pid of processesOf(dir)) signal(pid, "SIGTERM");
+    await until("end of the tour's node", 30_000, () =>
+      processesOf(dir).length === 0 ? true : undefined,
+    );
+  }
 });
