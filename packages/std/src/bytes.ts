@@ -40,22 +40,45 @@ export function fromHex(text: string): Uint8Array | undefined {
   return out;
 }
 
-const CRC32C_TABLE = (() => {
-  const table = new Int32Array(256);
+/** Eight tables for eight bytes at a time (Intel's slicing-by-8, Kounavis and Berry 2005). */
+const CRC32C_TABLES = (() => {
+  const tables = new Int32Array(8 * 256);
   for (let n = 0; n < 256; n++) {
     let c = n;
     for (let k = 0; k < 8; k++) c = c & 1 ? (c >>> 1) ^ 0x82f63b78 : c >>> 1;
-    table[n] = c;
+    tables[n] = c;
   }
-  return table;
+  for (let n = 256; n < tables.length; n++) {
+    const before = tables[n - 256] ?? 0;
+    tables[n] = (before >>> 8) ^ (tables[before & 255] ?? 0);
+  }
+  return tables;
 })();
 
 /** CRC-32C (Castagnoli, RFC 3720). `seed` is a previous result, or any value mixed into the sum. */
 export function crc32c(bytes: Uint8Array, seed = 0): number {
+  const t = CRC32C_TABLES;
+  const length = bytes.length;
   let c = ~seed;
-  for (let i = 0; i < bytes.length; i++) {
-    c = (CRC32C_TABLE[(c ^ (bytes[i] ?? 0)) & 255] ?? 0) ^ (c >>> 8);
+  let i = 0;
+  for (; i + 8 <= length; i += 8) {
+    const low =
+      c ^
+      ((bytes[i] ?? 0) |
+        ((bytes[i + 1] ?? 0) << 8) |
+        ((bytes[i + 2] ?? 0) << 16) |
+        ((bytes[i + 3] ?? 0) << 24));
+    c =
+      (t[1792 + (low & 255)] ?? 0) ^
+      (t[1536 + ((low >>> 8) & 255)] ?? 0) ^
+      (t[1280 + ((low >>> 16) & 255)] ?? 0) ^
+      (t[1024 + (low >>> 24)] ?? 0) ^
+      (t[768 + (bytes[i + 4] ?? 0)] ?? 0) ^
+      (t[512 + (bytes[i + 5] ?? 0)] ?? 0) ^
+      (t[256 + (bytes[i + 6] ?? 0)] ?? 0) ^
+      (t[bytes[i + 7] ?? 0] ?? 0);
   }
+  for (; i < length; i++) c = (t[(c ^ (bytes[i] ?? 0)) & 255] ?? 0) ^ (c >>> 8);
   return ~c >>> 0;
 }
 
