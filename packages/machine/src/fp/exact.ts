@@ -9,14 +9,18 @@
  * c for fnmadd, of a for fnmsub, of c for fmsub.
  */
 
+import { present, unreachable } from "@blixard/std";
 import {
   DZ,
+  F32,
+  F64,
   type Finite,
   type Format,
   type FpResult,
   NV,
   NX,
   RDN,
+  ROUNDINGS,
   type Rounding,
   type Unpacked,
   unpack,
@@ -325,4 +329,106 @@ function extremum(
   const key = (bits: bigint): bigint =>
     2n * orderKey(format, bits) - ((bits & format.signBit) === 0n ? 0n : 1n);
   return { bits: wins(key(a), key(b)) ? a : b, flags };
+}
+
+/** Operations by name, as the intermediate representation calls them. */
+export type FloatFunction =
+  | "add"
+  | "sub"
+  | "mul"
+  | "div"
+  | "sqrt"
+  | "fma"
+  | "min"
+  | "max"
+  | "eq"
+  | "lt"
+  | "le"
+  | "class"
+  | "to_i32"
+  | "to_u32"
+  | "to_i64"
+  | "to_u64"
+  | "from_i32"
+  | "from_u32"
+  | "from_i64"
+  | "from_u64"
+  | "convert";
+
+export interface FloatOutcome {
+  /**
+   * Bits of a float, zero-extended; of "to_*" the 64 bits of the integer register, 32-bit results (also
+   * unsigned ones) sign-extended; 1 or 0 of comparisons; the mask of "class".
+   */
+  readonly value: bigint;
+  /** Bits to set in `fflags`. */
+  readonly flags: number;
+}
+
+/**
+ * Any operation by name. `format` is that of the result, or of the operands where the result is an
+ * integer; "convert" takes the other format's bits. `rounding` is 0 to 4, ignored by operations that do
+ * not round. `args` are bits of floats; for "from_*" the 64 bits of the integer register, of which 32-bit
+ * types use the low half.
+ */
+export function floatOperation(
+  fn: FloatFunction,
+  format: "f32" | "f64",
+  rounding: number,
+  args: readonly bigint[],
+): FloatOutcome {
+  const mode = present(ROUNDINGS[rounding], "rounding mode");
+  const own = format === "f32" ? F32 : F64;
+  const [a = 0n, b = 0n, c = 0n] = args;
+  const outcome = ({ bits, flags }: FpResult): FloatOutcome => ({ value: bits, flags });
+  switch (fn) {
+    case "add":
+      return outcome(fpAdd(own, mode, a, b));
+    case "sub":
+      return outcome(fpSub(own, mode, a, b));
+    case "mul":
+      return outcome(fpMul(own, mode, a, b));
+    case "div":
+      return outcome(fpDiv(own, mode, a, b));
+    case "sqrt":
+      return outcome(fpSqrt(own, mode, a));
+    case "fma":
+      return outcome(fpFma(own, mode, a, b, c));
+    case "min":
+      return outcome(fpMin(own, a, b));
+    case "max":
+      return outcome(fpMax(own, a, b));
+    case "eq":
+      return outcome(fpEq(own, a, b));
+    case "lt":
+      return outcome(fpLt(own, a, b));
+    case "le":
+      return outcome(fpLe(own, a, b));
+    case "class":
+      return { value: fpClass(own, a), flags: 0 };
+    case "convert":
+      return outcome(fpConvert(own === F32 ? F64 : F32, own, mode, a));
+    case "to_i32":
+      return signExtended(fpToInt(own, I32, mode, a));
+    case "to_u32":
+      return signExtended(fpToInt(own, U32, mode, a));
+    case "to_i64":
+      return outcome(fpToInt(own, I64, mode, a));
+    case "to_u64":
+      return outcome(fpToInt(own, U64, mode, a));
+    case "from_i32":
+      return outcome(fpFromInt(own, mode, BigInt.asIntN(32, a)));
+    case "from_u32":
+      return outcome(fpFromInt(own, mode, BigInt.asUintN(32, a)));
+    case "from_i64":
+      return outcome(fpFromInt(own, mode, BigInt.asIntN(64, a)));
+    case "from_u64":
+      return outcome(fpFromInt(own, mode, BigInt.asUintN(64, a)));
+    default:
+      return unreachable(fn);
+  }
+}
+
+function signExtended({ bits, flags }: FpResult): FloatOutcome {
+  return { value: BigInt.asUintN(64, BigInt.asIntN(32, bits)), flags };
 }

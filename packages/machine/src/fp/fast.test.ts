@@ -19,6 +19,7 @@ import {
   NX,
   RNE,
   ROUNDINGS,
+  UF,
 } from "./exact.ts";
 import {
   addFlags32,
@@ -189,6 +190,22 @@ test("fma64 where rounding to odd decides", () => {
   }
   assert.ok(fma64(...(factors[1] ?? [0, 0]), 1, out));
   assert.deepEqual(out, { value: 1 + ulp, flags: NX });
+});
+
+test("at the threshold of tininess", () => {
+  // A tie between the least normal and its neighbour, were exponents unbounded, is not tiny.
+  const tie = (1 - 2 ** -25) * 2 ** -126;
+  assert.equal(demoteFlags(tie, 2 ** -126), NX);
+  assert.equal(demoteFlags(tie - 2 ** -178, 2 ** -126), NX | UF);
+  assert.equal(isSettled32(2 ** -126), false);
+  assert.ok(isSettled32(2 ** -126 + 2 ** -149));
+  // The result is the least normal number and UF is raised all the same: only exact.ts may say so.
+  const [least, below1] = [2 ** -1022, 1 - 2 ** -53];
+  assert.equal(least * below1, least);
+  assert.equal(fpMul(F64, RNE, fromNumber64(least), fromNumber64(below1)).flags, NX | UF);
+  assert.equal(mulFlags64(least, below1, least), UNDECIDED);
+  assert.equal(isSettled64(least), false);
+  assert.equal(divFlags64(least, 1 + 2 ** -52, least * below1), UNDECIDED);
 });
 
 test("an overflowing product does not meet an infinite addend", () => {

@@ -4,7 +4,8 @@
  * define + - * / and sqrt as IEEE 754 RNE); this file says which flags it raises, and computes the fused
  * multiply-add that WebAssembly lacks. It answers UNDECIDED (fma: false) when only `exact.ts` knows: for
  * NaN operands, whose signalling bit a number cannot carry, and in f64 next to the underflow threshold.
- * Other rounding modes are the business of `exact.ts`, but for `roundToIntegral`.
+ * Other rounding modes are the business of `exact.ts`, but for `roundToIntegral`. `host.ts` puts both
+ * together for callers that hold bits.
  *
  * HOW A WEBASSEMBLY TIER USES THIS (all of it for RNE; u = 2^-p, p = 24 or 53)
  *
@@ -61,12 +62,13 @@
  * 5. fma is the one operation whose result must be computed: double rounding would not be innocuous.
  *    f32: the product is exact in f64; the sum is rounded to odd in f64, which keeps the information that a
  *    later rounding to p <= 51 bits needs (Boldo and Melquiond 2008, "Emulation of a FMA and correctly
- *    rounded sums: proved algorithms using rounding to odd", theorem 1).
- *    f64: their algorithm 5.1, below in `fma64`. With S = a*b + c = vh + (tl + vl) exactly, S is
- *    representable only if tl + vl is: if vl = 0, trivially. Otherwise uh + th is inexact, so the two have
- *    equal signs or differ by a factor above 2 (Sterbenz), hence |vh| >= |th| / 2, and |tl + vl| <=
- *    u|th| + u|vh| <= 3u|vh|, so that S lies within a factor 2 of vh and a representable S would make
- *    S - vh representable (Sterbenz). So the result is inexact if rounding tl + vl was, or if vh + z was.
+ *    rounded sums: proved algorithms using rounding to odd").
+ *    f64: the emulation proved in that paper, below in `fma64`, with S = a*b + c = vh + (tl + vl) exactly. Its NX
+ *    is that of its last addition, vh + z. If tl + vl is representable, z is that and S = vh + z. If not,
+ *    vl is not 0, so uh + th was inexact, so the two have equal signs or differ by a factor above 2
+ *    (Sterbenz), hence |vh| >= |th| / 2 and |tl + vl| <= u|th| + u|vh| <= 3u|vh|. Rounded to odd, z then
+ *    has a one-bit at 2^-52 of its size, some fifty places below the last place of vh + z, which is thus
+ *    inexact; and so is S, as S - vh would be representable if S were (Sterbenz again).
  *    Both sequences are straight-line but for the parity step and can be emitted as they stand; that step
  *    is `bits(s) + (e != 0 & even(s)) * (sign(e) == sign(s) ? 1 : -1)`.
  *
@@ -228,11 +230,10 @@ export function fma64(a: number, b: number, c: number, out: FmaResult): boolean 
   const vh = uh + th;
   const vl = sumError(uh, th, vh);
   const low = tl + vl;
-  const lowError = sumError(tl, vl, low);
-  const z = roundToOdd(low, lowError);
+  const z = roundToOdd(low, sumError(tl, vl, low));
   const value = vh + z;
   out.value = value;
-  out.flags = lowError !== 0 || sumError(vh, z, value) !== 0 ? NX : 0;
+  out.flags = sumError(vh, z, value) === 0 ? 0 : NX;
   return true;
 }
 

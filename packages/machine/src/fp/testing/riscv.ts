@@ -1,31 +1,13 @@
-/** RISC-V's floating-point instructions by way of `exact.ts`, in the numbering of `vectors.c`. */
+/** RISC-V's floating-point instructions by way of `floatOperation`, in the numbering of `vectors.c`. */
 
 import {
   F32,
   F64,
+  type FloatFunction,
+  type FloatOutcome,
+  floatOperation,
   type Format,
-  fpAdd,
-  fpClass,
-  fpConvert,
-  fpDiv,
-  fpEq,
-  fpFma,
-  fpFromInt,
-  fpLe,
-  fpLt,
-  fpMax,
-  fpMin,
-  fpMul,
-  fpSqrt,
-  type FpResult,
-  fpSub,
-  fpToInt,
-  type IntegerType,
-  I32,
-  I64,
   type Rounding,
-  U32,
-  U64,
 } from "../exact.ts";
 
 export interface Operands {
@@ -38,70 +20,62 @@ export interface Operands {
 export interface Instruction {
   readonly number: number;
   readonly name: string;
-  /** Format of floating-point operands, or the integer type of `a`. */
-  readonly source: Format | IntegerType;
-  /** Width that the integer register shows sign-extended. */
-  readonly resultBits: 32 | 64;
-  run(operands: Operands): FpResult;
+  /** Format of floating-point operands; "integer" if `a` is an integer register. */
+  readonly source: Format | "integer";
+  /** An f32 result, which the program shows sign-extended as fmv.x.w does. */
+  readonly single: boolean;
+  run(operands: Operands): FloatOutcome;
 }
 
-type Run = (operands: Operands) => FpResult;
-
-function ofFormat(format: Format, letter: string, base: number): Instruction[] {
-  const width = format === F32 ? 32 : 64;
-  const minus = format.signBit;
-  const fma =
-    (flipA: bigint, flipC: bigint): Run =>
-    ({ rounding, a, b, c }) =>
-      fpFma(format, rounding, a ^ flipA, b, c ^ flipC);
-  const toInt =
-    (type: IntegerType): Run =>
-    ({ rounding, a }) =>
-      fpToInt(format, type, rounding, a);
-  const fromInt =
-    ({ bits, signed }: IntegerType): Run =>
-    ({ rounding, a }) =>
-      fpFromInt(format, rounding, signed ? BigInt.asIntN(bits, a) : BigInt.asUintN(bits, a));
-  const rows: readonly (readonly [string, 32 | 64, Run, IntegerType?])[] = [
-    ["fadd", width, ({ rounding, a, b }) => fpAdd(format, rounding, a, b)],
-    ["fsub", width, ({ rounding, a, b }) => fpSub(format, rounding, a, b)],
-    ["fmul", width, ({ rounding, a, b }) => fpMul(format, rounding, a, b)],
-    ["fdiv", width, ({ rounding, a, b }) => fpDiv(format, rounding, a, b)],
-    ["fsqrt", width, ({ rounding, a }) => fpSqrt(format, rounding, a)],
-    ["fmadd", width, fma(0n, 0n)],
-    ["fmsub", width, fma(0n, minus)],
-    ["fnmsub", width, fma(minus, 0n)],
-    ["fnmadd", width, fma(minus, minus)],
-    ["fmin", width, ({ a, b }) => fpMin(format, a, b)],
-    ["fmax", width, ({ a, b }) => fpMax(format, a, b)],
-    ["feq", 64, ({ a, b }) => fpEq(format, a, b)],
-    ["flt", 64, ({ a, b }) => fpLt(format, a, b)],
-    ["fle", 64, ({ a, b }) => fpLe(format, a, b)],
-    ["fclass", 64, ({ a }) => ({ bits: fpClass(format, a), flags: 0 })],
-    ["fcvt.w", 32, toInt(I32)],
-    ["fcvt.wu", 32, toInt(U32)],
-    ["fcvt.l", 64, toInt(I64)],
-    ["fcvt.lu", 64, toInt(U64)],
-    ["fcvt from w", width, fromInt(I32), I32],
-    ["fcvt from wu", width, fromInt(U32), U32],
-    ["fcvt from l", width, fromInt(I64), I64],
-    ["fcvt from lu", width, fromInt(U64), U64],
-  ];
-  return rows.map(([name, resultBits, run, source], index) => ({
-    number: base + index,
-    name: `${name}.${letter}`,
-    source: source ?? format,
-    resultBits,
-    run,
-  }));
+interface Row {
+  readonly name: string;
+  readonly fn: FloatFunction;
+  /** Whose signs the instruction flips before the operation. */
+  readonly minus?: "a" | "c" | "ac";
 }
 
-const widen: Run = ({ rounding, a }) => fpConvert(F32, F64, rounding, a);
-const narrow: Run = ({ rounding, a }) => fpConvert(F64, F32, rounding, a);
+const plain = (names: readonly FloatFunction[]): Row[] =>
+  names.map((fn) => ({ name: `f${fn}`, fn }));
+
+const ROWS: readonly Row[] = [
+  ...plain(["add", "sub", "mul", "div", "sqrt"]),
+  { name: "fmadd", fn: "fma" },
+  { name: "fmsub", fn: "fma", minus: "c" },
+  { name: "fnmsub", fn: "fma", minus: "a" },
+  { name: "fnmadd", fn: "fma", minus: "ac" },
+  ...plain(["min", "max", "eq", "lt", "le", "class"]),
+  ...plain(["to_i32", "to_u32", "to_i64", "to_u64"]),
+  ...plain(["from_i32", "from_u32", "from_i64", "from_u64"]),
+];
+const INTEGER_RESULT = /^(eq|lt|le|class|to_.*)$/;
+
+function ofFormat(format: Format, type: "f32" | "f64", base: number): Instruction[] {
+  return ROWS.map(({ name, fn, minus = "" }, index) => {
+    const flip = (operand: string): bigint => (minus.includes(operand) ? format.signBit : 0n);
+    const [flipA, flipC] = [flip("a"), flip("c")];
+    return {
+      number: base + index,
+      name: `${name}.${type}`,
+      source: fn.startsWith("from_") ? "integer" : format,
+      single: type === "f32" && !INTEGER_RESULT.test(fn),
+      run: ({ rounding, a, b, c }) => floatOperation(fn, type, rounding, [a ^ flipA, b, c ^ flipC]),
+    };
+  });
+}
+
+function conversion(number: number, source: Format, type: "f32" | "f64"): Instruction {
+  return {
+    number,
+    name: `fcvt to ${type}`,
+    source,
+    single: type === "f32",
+    run: ({ rounding, a }) => floatOperation("convert", type, rounding, [a]),
+  };
+}
 
 export const INSTRUCTIONS: readonly Instruction[] = [
-  ...ofFormat(F32, "s", 0),
-  { number: 23, name: "fcvt.d.s", source: F32, resultBits: 64, run: widen },
-  ...ofFormat(F64, "d", 32),
-  { number: 55, name: "fcvt.s.d", source: F64, resultBits: 32, run: narrow },
+  ...ofFormat(F32, "f32", 0),
+  conversion(23, F32, "f64"),
+  ...ofFormat(F64, "f64", 32),
+  conversion(55, F64, "f32"),
 ];
