@@ -46,7 +46,7 @@ const STATUS_UNSUPPORTED = 2;
 const HEADER_BYTES = 16;
 const CONFIG_BYTES = 60;
 
-export interface VirtioBlkOptions extends VirtioMmioOptions {
+export interface DiskOptions {
   /** Size of the disk; a multiple of 512. */
   readonly sizeBytes: number;
   readonly readOnly: boolean;
@@ -54,8 +54,12 @@ export interface VirtioBlkOptions extends VirtioMmioOptions {
   readonly serial: string;
 }
 
+export interface VirtioBlkOptions extends VirtioMmioOptions {
+  readonly disk: DiskOptions;
+}
+
 export function createVirtioBlk(options: VirtioBlkOptions): VirtioMmio<BlockBackend> {
-  return new VirtioMmio(options, new BlockBackend(options));
+  return new VirtioMmio(options, new BlockBackend(options.disk));
 }
 
 export class BlockBackend implements VirtioBackend {
@@ -68,7 +72,7 @@ export class BlockBackend implements VirtioBackend {
   readonly #config: Uint8Array;
   #state: BlockState = freshBlock();
 
-  constructor(options: Omit<VirtioBlkOptions, keyof VirtioMmioOptions>) {
+  constructor(options: DiskOptions) {
     const { sizeBytes, readOnly, serial } = options;
     assert(Number.isSafeInteger(sizeBytes) && sizeBytes >= 0, "disk size");
     assert(sizeBytes % BLOCK_SECTOR_BYTES === 0, "a disk is whole sectors");
@@ -161,7 +165,11 @@ export class BlockBackend implements VirtioBackend {
         this.#open("flush", chain.head, 0, 0, [], statusAt, io);
         return;
       case TYPE_GET_ID: {
-        const data = slice(chain.writable, 0, Math.min(chain.writableBytes - 1, this.#serial.length));
+        const data = slice(
+          chain.writable,
+          0,
+          Math.min(chain.writableBytes - 1, this.#serial.length),
+        );
         scatter(io.memory, data, this.#serial);
         reply(io, chain.head, statusAt, STATUS_OK, chain.writableBytes);
         return;

@@ -148,9 +148,7 @@ export class ConsoleBackend implements VirtioBackend {
     const port = this.#ports[index];
     if (port === undefined) return;
     const open =
-      port.guestOpen ||
-      this.#options[index]?.console === true ||
-      !io.negotiated(FEATURE_MULTIPORT);
+      port.guestOpen || this.#options[index]?.console === true || !io.negotiated(FEATURE_MULTIPORT);
     if (!open) return;
     const queue = receiveQueue(index);
     while (port.input.length > 0) {

@@ -194,7 +194,8 @@ export class Virtqueue {
     for (let steps = 0; steps < count; steps++) {
       const at = DESCRIPTOR_BYTES * index;
       const flags = descriptorView.getUint16(at + 12, true);
-      if ((flags & INDIRECT) !== 0) return { broken: "indirect descriptor inside an indirect table" };
+      if ((flags & INDIRECT) !== 0)
+        return { broken: "indirect descriptor inside an indirect table" };
       const wrong = chain.add(at);
       if (wrong !== undefined) return { broken: wrong };
       if ((flags & NEXT) === 0) return chain.finish();
