@@ -1,6 +1,6 @@
 /**
- * The exact arithmetic against QEMU's softfloat: every F and D instruction, every rounding mode, result and
- * flags. Needs `apt install qemu-user gcc-riscv64-linux-gnu`.
+ * The exact arithmetic against QEMU's softfloat: every F and D instruction, every rounding mode,
+ * result and flags. Needs `apt install qemu-user gcc-riscv64-linux-gnu`.
  */
 
 import assert from "node:assert/strict";

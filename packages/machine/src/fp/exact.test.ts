@@ -164,7 +164,8 @@ test("overflow by mode", () => {
 });
 
 test("tininess is detected after rounding", () => {
-  // minNormal * (1 - 2^-24): up to minNormal in 24 bits in both; tiny only where that needs subnormals.
+  // minNormal * (1 - 2^-24): up to minNormal in 24 bits in both; tiny only where that needs
+  // subnormals.
   const below1 = ONE - 1n;
   same(fpMul(F32, RNE, MIN_NORMAL, below1), MIN_NORMAL, UF | NX);
   // minNormal * (1 - 2^-46) rounds up to minNormal even in 24 bits: not tiny; down, it is.

@@ -1,12 +1,13 @@
 /**
- * Exact IEEE 754-2008 arithmetic as RISC-V's F and D extensions define it (unprivileged specification,
- * version 2.2 of both), on raw bit patterns: the reference that every faster path is tested against.
- * Written for clarity: the exact result is formed in unbounded integers, then rounded once.
+ * Exact IEEE 754-2008 arithmetic as RISC-V's F and D extensions define it (unprivileged
+ * specification, version 2.2 of both), on raw bit patterns: the reference that every faster path is
+ * tested against. Written for clarity: the exact result is formed in unbounded integers, then
+ * rounded once.
  *
- * Operands are the low `widthBits` of the register with NaN boxing already resolved by the caller; results
- * come zero-extended. The caller also resolves a dynamic rounding mode and refuses a reserved one.
- * Sign injection and the negated forms of fma are bit operations on operands: flip the sign bits of a and
- * c for fnmadd, of a for fnmsub, of c for fmsub.
+ * Operands are the low `widthBits` of the register with NaN boxing already resolved by the caller;
+ * results come zero-extended. The caller also resolves a dynamic rounding mode and refuses a
+ * reserved one. Sign injection and the negated forms of fma are bit operations on operands: flip
+ * the sign bits of a and c for fnmadd, of a for fnmsub, of c for fmsub.
  */
 
 import { present, unreachable } from "@blixard/std";
@@ -155,8 +156,9 @@ export const U64: IntegerType = { bits: 64, signed: false };
 
 /**
  * fcvt.{w,wu,l,lu}: the result's two's complement bits, zero-extended from the integer's width (the
- * instructions that yield 32 bits sign-extend them, also the unsigned ones: the caller's work). What does
- * not fit after rounding, infinities and NaNs (as if positive) saturate and raise NV alone.
+ * instructions that yield 32 bits sign-extend them, also the unsigned ones: the caller's work).
+ * What does not fit after rounding, infinities and NaNs (as if positive) saturate and raise NV
+ * alone.
  */
 export function fpToInt(
   format: Format,
@@ -357,8 +359,8 @@ export type FloatFunction =
 
 export interface FloatOutcome {
   /**
-   * Bits of a float, zero-extended; of "to_*" the 64 bits of the integer register, 32-bit results (also
-   * unsigned ones) sign-extended; 1 or 0 of comparisons; the mask of "class".
+   * Bits of a float, zero-extended; of "to_*" the 64 bits of the integer register, 32-bit results
+   * (also unsigned ones) sign-extended; 1 or 0 of comparisons; the mask of "class".
    */
   readonly value: bigint;
   /** Bits to set in `fflags`. */
@@ -367,9 +369,9 @@ export interface FloatOutcome {
 
 /**
  * Any operation by name. `format` is that of the result, or of the operands where the result is an
- * integer; "convert" takes the other format's bits. `rounding` is 0 to 4, ignored by operations that do
- * not round. `args` are bits of floats; for "from_*" the 64 bits of the integer register, of which 32-bit
- * types use the low half.
+ * integer; "convert" takes the other format's bits. `rounding` is 0 to 4, ignored by operations
+ * that do not round. `args` are bits of floats; for "from_*" the 64 bits of the integer register,
+ * of which 32-bit types use the low half.
  */
 export function floatOperation(
   fn: FloatFunction,

@@ -239,7 +239,7 @@ test("rounding to integral, every mode", () => {
   }
 });
 
-test("section 6: an integer's leading and trailing zeros tell whether converting it is exact", () => {
+test("section 6: an integer's zeros at both ends tell whether converting it is exact", () => {
   const random = new Prng(SEED);
   for (let i = 0; i < 4000; i++) {
     const wide = (BigInt(random.u32()) << 32n) | BigInt(random.u32());

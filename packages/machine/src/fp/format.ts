@@ -1,6 +1,7 @@
 /**
- * IEEE 754-2008 binary interchange formats on raw bit patterns, and what RISC-V fixes on top of them
- * (unprivileged specification, "F" chapter): the encodings of `frm` and `fflags`, and one canonical NaN.
+ * IEEE 754-2008 binary interchange formats on raw bit patterns, and what RISC-V fixes on top of
+ * them (unprivileged specification, "F" chapter): the encodings of `frm` and `fflags`, and one
+ * canonical NaN.
  */
 
 /** One binary interchange format. Every value is `significand * 2^exponent`, both integers. */

@@ -1,6 +1,6 @@
 /**
- * The slow path of the faster tiers: `floatOperation` with the same answers, by way of the host's own
- * arithmetic where `fast.ts` can tell the flags, and by `exact.ts` where it cannot.
+ * The slow path of the faster tiers: `floatOperation` with the same answers, by way of the host's
+ * own arithmetic where `fast.ts` can tell the flags, and by `exact.ts` where it cannot.
  */
 
 import { type FloatFunction, floatOperation, type FloatOutcome, RNE } from "./exact.ts";

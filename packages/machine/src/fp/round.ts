@@ -1,6 +1,6 @@
 /**
- * The one place that rounds. Every operation computes its exact result (or enough leading bits of it with
- * the rest jammed into a last one-bit) as sign, significand and exponent, and ends here.
+ * The one place that rounds. Every operation computes its exact result (or enough leading bits of
+ * it with the rest jammed into a last one-bit) as sign, significand and exponent, and ends here.
  */
 
 import { unreachable } from "@blixard/std";
@@ -29,8 +29,8 @@ export function bitLength(value: bigint): number {
 }
 
 /**
- * `significand / 2^shift` as an integer in the given mode, and whether anything was lost. A shift of zero
- * or less is exact.
+ * `significand / 2^shift` as an integer in the given mode, and whether anything was lost. A shift
+ * of zero or less is exact.
  */
 export function shiftRounding(
   rounding: Rounding,
@@ -75,7 +75,8 @@ function awayFromZero(
  * `precisionBits + 2` significant bits, so that the jammed bit lies below every rounding position.
  *
  * Tininess is detected after rounding: the value rounded to the full precision as if exponents were
- * unbounded is below the least normal number. UF is raised when the result is tiny and also inexact.
+ * unbounded is below the least normal number. UF is raised when the result is tiny and also
+ * inexact.
  */
 export function round(format: Format, rounding: Rounding, value: Finite): FpResult {
   const { negative, significand, exponent } = value;
@@ -86,14 +87,16 @@ export function round(format: Format, rounding: Rounding, value: Finite): FpResu
   const { value: rounded, inexact } = shiftRounding(rounding, negative, significand, shift);
   if (rounded === 0n) return { bits: withSign(format, negative, 0n), flags: NX | UF };
 
-  // A carry into a new top bit yields a power of two, whose significand is even: it fits the precision.
+  // A carry into a new top bit yields a power of two, whose significand is even: it fits the
+  // precision.
   const roundedTop = unitExponent + bitLength(rounded) - 1;
   if (roundedTop > format.maxExponent) return overflow(format, rounding, negative);
   const tiny = topExponent < format.minExponent && !reachesNormal(format, rounding, value);
   const flags = (inexact ? NX : 0) | (inexact && tiny ? UF : 0);
 
-  // With the exponent field of a subnormal, the carry into the hidden bit makes the field 1 by itself,
-  // and the carry out of a normal significand adds one to the field and leaves a fraction of zero.
+  // With the exponent field of a subnormal, the carry into the hidden bit makes the field 1 by
+  // itself, and the carry out of a normal significand adds one to the field and leaves a fraction
+  // of zero.
   const exponentBelow = BigInt(unitExponent + format.fractionBits - format.minExponent);
   const magnitude = (exponentBelow << BigInt(format.fractionBits)) + rounded;
   return { bits: withSign(format, negative, magnitude), flags };

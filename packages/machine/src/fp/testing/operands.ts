@@ -1,4 +1,6 @@
-/** Random operands that find the bugs: specials, boundaries, short significands and near neighbours. */
+/**
+ * Random operands that find the bugs: specials, boundaries, short significands and near neighbours.
+ */
 
 import type { Prng } from "@blixard/std";
 import { fpMul } from "../exact.ts";
@@ -68,7 +70,9 @@ export function operand(random: Prng, format: Format, near?: bigint): bigint {
   return magnitude(random, format, kind < 12 ? near : undefined) | negative;
 }
 
-/** An addend for a * b: near the product (so that it cancels or meets a tie), near a, or anywhere. */
+/**
+ * An addend for a * b: near the product (so that it cancels or meets a tie), near a, or anywhere.
+ */
 export function addend(random: Prng, format: Format, a: bigint, b: bigint): bigint {
   const kind = random.below(4);
   if (kind === 0) return operand(random, format);

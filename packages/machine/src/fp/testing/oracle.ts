@@ -1,7 +1,7 @@
 /**
- * What IEEE 754 says, by its definitions and by nothing else: values are fractions, rounding searches the
- * ordered list of representable numbers, flags compare results with exact values. Slow, and shares no
- * code with what it judges but the format's parameters.
+ * What IEEE 754 says, by its definitions and by nothing else: values are fractions, rounding
+ * searches the ordered list of representable numbers, flags compare results with exact values.
+ * Slow, and shares no code with what it judges but the format's parameters.
  */
 
 import { unreachable } from "@blixard/std";
@@ -27,7 +27,9 @@ export interface Fraction {
   readonly denominator: bigint;
 }
 
-/** A real number that is not 0, known by its sign and by how its magnitude compares with fractions. */
+/**
+ * A real number that is not 0, known by its sign and by how its magnitude compares with fractions.
+ */
 export interface Real {
   readonly negative: boolean;
   /** Negative, 0 or positive as the magnitude is below, equal to or above the fraction. */

@@ -1,4 +1,6 @@
-/** RISC-V's floating-point instructions by way of `floatOperation`, in the numbering of `vectors.c`. */
+/**
+ * RISC-V's floating-point instructions by way of `floatOperation`, in the numbering of `vectors.c`.
+ */
 
 import {
   F32,

@@ -1,5 +1,6 @@
-// Runs floating-point instructions on operands from standard input: one record in, one record out. Needs
-// no C library, so that a bare cross compiler suffices. The numbers are those of INSTRUCTIONS in riscv.ts.
+// Runs floating-point instructions on operands from standard input: one record in, one record out.
+// Needs no C library, so that a bare cross compiler suffices. The numbers are those of INSTRUCTIONS
+// in riscv.ts.
 
 typedef unsigned long u64;
 
@@ -32,7 +33,8 @@ static void leave(int status) {
   for (;;) system_call(93, status, 0, 0);
 }
 
-// Loads and moves do not touch flags; the register names are fixed so that no compiler sees the values.
+// Loads and moves do not touch flags; the register names are fixed so that no compiler sees the
+// values.
 #define RUN(load, instruction, store)                                                    \
   __asm__ volatile("csrw fcsr, %[frm]\n\t" load " ft0, %[a]\n\t" load " ft1, %[b]\n\t" load \
                    " ft2, %[c]\n\t" instruction "\n\t" store "\n\tcsrr %[flags], fflags" \
