@@ -24,7 +24,7 @@
  *    and below 2*minNormal all such multiples are representable. So add and sub never underflow.
  *    Since NX is sticky this is the usual case: a guest pays the slow path until its first inexact
  *    result.
- *    A zero product or quotient of a zero operand is common in sparse data and raises nothing either:
+ *    A zero product or quotient of a zero operand, common in sparse data, raises nothing either:
  *      mul:  (r == 0) & ((a == 0) | (b == 0))              div:  (r == 0) & (a == 0)
  *
  * 2. NX clear: tests which prove that no flag at all is raised.
@@ -72,8 +72,9 @@
  *    of a FMA and correctly rounded sums: proved algorithms using rounding to odd").
  *    f64: the emulation proved in that paper, below in `fma64`, with S = a*b + c = vh + (tl + vl)
  *    exactly. Its NX is that of its last addition, vh + z. If tl + vl is representable, z is that
- *    and S = vh + z. If not, vl is not 0, so uh + th was inexact, so the two have equal signs or differ by a
- *    factor above 2 (Sterbenz), hence |vh| >= |th| / 2 and |tl + vl| <= u|th| + u|vh| <= 3u|vh|.
+ *    and S = vh + z. If not, vl is not 0, so uh + th was inexact, so the two have equal signs or
+ *    differ by a factor above 2 (Sterbenz), hence |vh| >= |th| / 2 and |tl + vl| <= u|th| + u|vh|
+ *    <= 3u|vh|.
  *    Rounded to odd, z then has a one-bit at 2^-52 of its size, some fifty places below the last
  *    place of vh + z, which is thus inexact; and so is S, as S - vh would be representable if S
  *    were (Sterbenz again).
