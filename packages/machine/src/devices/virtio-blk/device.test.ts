@@ -214,7 +214,10 @@ test("answers to unknown tokens and foreign inputs change nothing", () => {
 test("save and load under random traffic: open requests go out again, with equal results", () => {
   for (let seed = 1; seed <= 20; seed++) {
     const random = new Prng(seed);
-    const { rig, device, driver } = make({}, { indirect: seed % 2 === 0, eventIndex: seed % 3 === 0 });
+    const { rig, device, driver } = make(
+      {},
+      { indirect: seed % 2 === 0, eventIndex: seed % 3 === 0 },
+    );
     const disk = new Uint8Array(DISK.sizeBytes);
     for (let i = 0; i < 30; i++) {
       const sector = random.below(2048);
