@@ -2,7 +2,7 @@
 
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { createTlsTransport, type Identity, loadOrCreateIdentity, parseTicket } from "@blixard/net";
 import type { NodeId, PeerId, PublicKeyHex } from "@blixard/std";
 import { as, BlixardError, fail, utf8, utf8Text } from "@blixard/std";
@@ -39,6 +39,13 @@ export interface InitResult {
 
 const sha256 = (data: Uint8Array | string): string =>
   createHash("sha256").update(data).digest("hex");
+
+/** Paths that are stored must mean the same wherever the daemon is started. */
+function absolute<Options extends InitOptions>(options: Options): Options {
+  const { images } = options;
+  const dataDir = resolve(options.dataDir);
+  return { ...options, dataDir, ...(images === undefined ? {} : { images: resolve(images) }) };
+}
 
 async function prepare(options: InitOptions): Promise<{ config: NodeConfig; identity: Identity }> {
   const config = checkNodeConfig({
@@ -96,7 +103,8 @@ async function finish(
 }
 
 /** Makes the first node of a new cluster. Fails with AlreadyExists where a node lives. */
-export async function initNode(options: InitOptions): Promise<InitResult> {
+export async function initNode(given: InitOptions): Promise<InitResult> {
+  const options = absolute(given);
   const { config, identity } = await prepare(options);
   return await finish(options, config, {
     clusterId: randomBytes(16).toString("hex"),
@@ -131,7 +139,8 @@ const JoinReply = z.strictObject({
 export type JoinReply = z.infer<typeof JoinReply>;
 
 /** Asks the ticket's servers, one after the other, for admission, and writes the node's folder. */
-export async function joinCluster(options: InitOptions & { ticket: string }): Promise<InitResult> {
+export async function joinCluster(given: InitOptions & { ticket: string }): Promise<InitResult> {
+  const options = absolute(given);
   const ticket = parseTicket(options.ticket);
   const { config, identity } = await prepare(options);
   const request: JoinRequest = {

@@ -167,8 +167,11 @@ function nextMembershipChange(consensus: Consensus): ConfChange | undefined {
       return { op: "addLearner", peer: node.peerId, context };
     }
     const follower = progress.find((row) => row.peer === node.peerId);
-    const caughtUp = follower?.active === true && follower.match + PROMOTE_LAG_ENTRIES >= commit;
-    if (caughtUp) return { op: "addVoter", peer: node.peerId, context };
+    // A young log is short: being near its end says nothing of one that never answered, and a voter
+    // that is not there yet could cost the quorum.
+    const hasAnswered = follower?.active === true && follower.match > 0;
+    if (hasAnswered && follower.match + PROMOTE_LAG_ENTRIES >= commit)
+      return { op: "addVoter", peer: node.peerId, context };
   }
   // The first node's record appears only after its first command: never remove by an empty list.
   if (nodes.length === 0) return undefined;
