@@ -7,7 +7,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Client, createClient } from "@blixard/api";
-import { initNode, joinCluster } from "@blixard/node";
+import { initNode, type InitResult, joinCluster } from "@blixard/node";
+import { BlixardError } from "@blixard/std";
 
 const ROOT = join(import.meta.dirname, "..");
 const CLI = join(ROOT, "packages", "cli", "src", "main.ts");
@@ -129,12 +130,25 @@ export class LocalCluster {
     const made =
       first === undefined
         ? await initNode(options)
-        : await joinCluster({ ...options, ticket: await this.#ticket(first) });
+        : await until("admission", 60_000, () => this.#join(first, options));
     const endpoint = `http://${api}`;
     const client = createClient({ endpoint, token: made.token });
     const node = { name, dataDir, client, token: made.token, endpoint, process: undefined };
     this.nodes.push(node);
     this.start(node);
+  }
+
+  /** On a busy machine the cluster may be without a leader for a moment; nothing was then asked of it. */
+  async #join(
+    through: LocalNode,
+    options: Parameters<typeof initNode>[0],
+  ): Promise<InitResult | undefined> {
+    try {
+      return await joinCluster({ ...options, ticket: await this.#ticket(through) });
+    } catch (caught) {
+      if (caught instanceof BlixardError && caught.code === "NoLeader") return undefined;
+      throw caught;
+    }
   }
 
   async #ticket(node: LocalNode): Promise<string> {

@@ -1,7 +1,7 @@
 /** VMs whose image is missing, whose processes die, or whose guest ends: real guests in QEMU. */
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import { existsSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import type { VmRecord } from "@blixard/control";
@@ -19,7 +19,7 @@ import {
   restart,
   vmIs,
   withCluster,
-  withScene,
+  withFolder,
 } from "./world.ts";
 
 const MEMORY_BYTES = 128 * 1024 * 1024;
@@ -87,26 +87,27 @@ function reasons(node: LocalNode, id: string): { seen: string[]; stop: () => Pro
 }
 
 test("a missing image fails the VM with its name and a hint; with the image it starts", async () => {
-  await withScene({ ...QEMU, images: "images" }, async ({ cluster }) => {
-    // Known only now: the folder is the cluster's own.
-    const images = join(cluster.dir, "images");
-    mkdirSync(images);
-    await cluster.form();
-    const node = nodeAt(cluster, 0);
-    await node.client.createVm({ name: "web", image: "base", memoryBytes: MEMORY_BYTES });
-    const failed = await vmIs(node, "web", "failed", (vm) => vm.phase === "failed");
-    assert.match(failed.reason ?? "", /Image "base" is not in .*images.*guest\/image\/main\.ts/);
-    assertRefused(
-      await cli(["vm", "wait", "web", "--data", node.dataDir]),
-      "NotRunning",
-      /web failed: Image "base" is not in/,
-      /blixard vm start web/,
-    );
-    symlinkSync(join(imagesDir(), "base"), join(images, "base"));
-    const started = await cli(["vm", "start", "web", "--data", node.dataDir]);
-    assert.equal(started.code, 0, started.stderr);
-    await runs(node, "web", 0);
-    assert.equal(await execText(node, "web", ["echo", "alive"]), "alive");
+  await withFolder(async (images) => {
+    await withCluster({ ...QEMU, images }, async (cluster) => {
+      const node = nodeAt(cluster, 0);
+      await node.client.createVm({ name: "web", image: "base", memoryBytes: MEMORY_BYTES });
+      const failed = await vmIs(node, "web", "failed", (vm) => vm.phase === "failed");
+      const reason = `Image "base" is not in ${images}`;
+      const { reason: said = "" } = failed;
+      assert.ok(said.startsWith(reason), said);
+      assert.match(said, /build it with: .*guest\/image\/main\.ts/);
+      assertRefused(
+        await cli(["vm", "wait", "web", "--data", node.dataDir]),
+        "NotRunning",
+        /web failed: Image "base" is not in/,
+        /blixard vm start web/,
+      );
+      symlinkSync(join(imagesDir(), "base"), join(images, "base"));
+      const started = await cli(["vm", "start", "web", "--data", node.dataDir]);
+      assert.equal(started.code, 0, started.stderr);
+      await runs(node, "web", 0);
+      assert.equal(await execText(node, "web", ["echo", "alive"]), "alive");
+    });
   });
 });
 
