@@ -11,6 +11,7 @@ import { freshAclint, loadAclint, saveAclint, type AclintState } from "./persist
 const COMPARE = 0x4000;
 const TIME = 0xbff8;
 const NS_PER_SECOND = 1_000_000_000n;
+const SOON = 1n << 62n;
 
 export interface AclintOptions {
   readonly name: string;
@@ -28,8 +29,8 @@ export class Aclint implements Device {
   readonly harts: number;
   readonly #timebaseHz: bigint;
   #state: AclintState;
-  /** Timer lines that are high; recomputed, hence not saved. */
-  #fired: boolean[];
+  /** When the next timer fires; found out by the tick after a load. */
+  #dueNs: bigint | undefined;
 
   constructor(options: AclintOptions) {
     assert(options.harts >= 1 && options.harts <= HARTS_MAX, "ACLINT harts");
@@ -39,7 +40,6 @@ export class Aclint implements Device {
     this.harts = options.harts;
     this.#timebaseHz = BigInt(options.timebaseHz);
     this.#state = freshAclint(options.harts);
-    this.#fired = Array.from({ length: options.harts }, () => false);
   }
 
   read(offset: number, size: AccessSize, context: DeviceContext): bigint {
@@ -81,26 +81,20 @@ export class Aclint implements Device {
   input(): void {}
 
   nextTimerNs(): bigint | undefined {
-    let next: bigint | undefined;
-    for (let hart = 0; hart < this.harts; hart++) {
-      if (this.#fired[hart] === true) continue;
-      const compare = this.#state.compare[hart] ?? 0n;
-      const ticks = BigInt.asUintN(64, compare - this.#state.timeOffset);
-      // Beyond what the clock reaches in centuries.
-      if (ticks >= 1n << 62n) continue;
-      const at = (ticks * NS_PER_SECOND + this.#timebaseHz - 1n) / this.#timebaseHz;
-      if (next === undefined || at < next) next = at;
-    }
-    return next;
+    return this.#dueNs;
   }
 
   tick(context: DeviceContext): void {
-    const now = this.#time(context);
-    for (let hart = 0; hart < this.harts; hart++) {
-      const fired = now >= (this.#state.compare[hart] ?? 0n);
-      this.#fired[hart] = fired;
-      context.setIrq(this.harts + hart, fired);
-    }
+    const ticks = this.#ticks(context);
+    const now = BigInt.asUintN(64, ticks + this.#state.timeOffset);
+    let next: bigint | undefined;
+    this.#state.compare.forEach((compare, hart) => {
+      context.setIrq(this.harts + hart, now >= compare);
+      // Beyond SOON lies what the clock does not reach in centuries, "never" among it.
+      const wait = compare - now;
+      if (wait > 0n && wait < SOON && (next === undefined || wait < next)) next = wait;
+    });
+    this.#dueNs = next === undefined ? undefined : this.#toNs(ticks + next);
   }
 
   save(): unknown {
@@ -109,12 +103,21 @@ export class Aclint implements Device {
 
   load(saved: unknown): void {
     this.#state = loadAclint(saved, this.harts);
-    this.#fired = this.#fired.map(() => false);
+    this.#dueNs = 0n;
   }
 
   #time(context: DeviceContext): bigint {
-    const ticks = (context.nowNs() * this.#timebaseHz) / NS_PER_SECOND;
-    return BigInt.asUintN(64, ticks + this.#state.timeOffset);
+    return BigInt.asUintN(64, this.#ticks(context) + this.#state.timeOffset);
+  }
+
+  /** Ticks since power-on. */
+  #ticks(context: DeviceContext): bigint {
+    return (context.nowNs() * this.#timebaseHz) / NS_PER_SECOND;
+  }
+
+  /** The first nanosecond at which that many ticks have passed. */
+  #toNs(ticks: bigint): bigint {
+    return (ticks * NS_PER_SECOND + this.#timebaseHz - 1n) / this.#timebaseHz;
   }
 }
 
