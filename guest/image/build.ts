@@ -18,7 +18,13 @@ import {
   unpackPackage,
   type DebianPackage,
 } from "./debian.ts";
-import { describeImage, verifyImage, type ImageDescription } from "./description.ts";
+import {
+  describeImage,
+  describePackage,
+  verifyImage,
+  type ImageDescription,
+  type ImageIdentity,
+} from "./description.ts";
 import { withLock } from "./lock.ts";
 import { selectModules } from "./modules.ts";
 import * as recipe from "./recipe.ts";
@@ -91,9 +97,10 @@ async function findInputs(): Promise<Inputs> {
 }
 
 /**
- * Builds the default image, or finds it built: same inputs, same folder. The folder appears complete or not
- * at all; several builders at once are fine. Errors: Unavailable (naming what to install),
- * Unsupported (not an amd64 Debian), TimedOut (another builder hangs), Corrupt (a bad download).
+ * Builds the default image, or finds it built: same inputs, same folder. The folder appears
+ * complete or not at all; several builders at once are fine. Errors: Unavailable (naming what to
+ * install), Unsupported (not an amd64 Debian), TimedOut (another builder hangs), Corrupt (a bad
+ * download).
  */
 export async function buildImage(options: BuildOptions): Promise<ImageRef> {
   const say = options.onProgress ?? (() => undefined);
@@ -211,12 +218,31 @@ async function buildInto(
     modules: await selectModules(await modulesFolder(kernelRoot, kernelVersion), recipe.MODULES),
   });
   const initrd = gzipSync(writeCpio(entries), { level: 9 });
-  if (initrd.length > INITRD_BYTES_MAX) {
-    const data = { what: "initrd.img", limit: INITRD_BYTES_MAX, actual: initrd.length };
-    fail("TooLarge", data, `The initramfs has ${initrd.length} bytes, more than intended`);
-  }
+  requireSize("initrd.img", initrd, INITRD_BYTES_MAX);
   const kernel = await readFile(join(kernelRoot, "boot", `vmlinuz-${kernelVersion}`));
-  return await describeImage(result, inputs, { kernel, initrd });
+  return await describeImage(result, identify(inputs), { kernel, initrd });
+}
+
+/** Errors: TooLarge. */
+export function requireSize(what: string, bytes: Uint8Array, limit: number): void {
+  const actual = bytes.length;
+  if (actual <= limit) return;
+  fail("TooLarge", { what, limit, actual }, `${what} has ${actual} bytes, more than intended`);
+}
+
+function identify(inputs: Inputs): ImageIdentity {
+  return {
+    name: recipe.IMAGE_NAME,
+    arch: "x86_64",
+    hash: inputs.hash,
+    cmdline: recipe.CMDLINE,
+    memoryBytesMin: recipe.MEMORY_BYTES_MIN,
+    packages: [
+      describePackage(inputs.kernel, recipe.LICENCES.kernel),
+      describePackage(inputs.busybox, recipe.LICENCES.busybox),
+    ],
+    agent: { licence: recipe.LICENCES.agent },
+  };
 }
 
 async function modulesFolder(kernelRoot: string, version: string): Promise<string> {
@@ -229,7 +255,8 @@ async function modulesFolder(kernelRoot: string, version: string): Promise<strin
   return fail("Internal", { reason }, `Cannot build the image: ${reason}`);
 }
 
-async function findBusybox(root: string): Promise<string> {
+/** In an unpacked busybox-static. */
+export async function findBusybox(root: string): Promise<string> {
   for (const path of ["bin/busybox", "usr/bin/busybox"]) {
     const file = join(root, path);
     const found = await readFile(file).catch(() => undefined);
@@ -241,7 +268,11 @@ async function findBusybox(root: string): Promise<string> {
   return fail("Internal", { reason }, `Cannot build the image: ${reason}`);
 }
 
-async function listApplets(busybox: string): Promise<string[]> {
+/**
+ * Where busybox wants its links, as "bin/ls". It runs here, or through an emulator of its
+ * architecture.
+ */
+export async function listApplets(busybox: string): Promise<string[]> {
   const listed = await run(busybox, ["--list-full"]);
   if (!listed.ok) {
     const reason = `busybox does not run here: ${listed.error.stderr}`;

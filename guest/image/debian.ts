@@ -1,4 +1,6 @@
-/** Debian packages without installing them: what apt would install, downloaded, checked, unpacked. */
+/**
+ * Debian packages without installing them: what apt would install, downloaded, checked, unpacked.
+ */
 
 import { fail } from "@blixard/std";
 import { createHash } from "node:crypto";
@@ -15,13 +17,28 @@ export interface DebianPackage {
   readonly depends: string;
 }
 
-function unavailable(reason: string, hint: string): never {
+/** Which packages apt sees: those of this machine, or those of ./foreign.ts. */
+export interface AptContext {
+  /** Added to the environment of apt's tools. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+export const HOST_APT: AptContext = { env: {} };
+
+export function unavailable(reason: string, hint: string): never {
   fail("Unavailable", { reason }, `Cannot build the image: ${reason}`, hint);
 }
 
-/** Runs a tool of Debian's; a missing one is named with the package that has it. */
-async function tool(program: string, pkg: string, args: string[], cwd?: string): Promise<string> {
-  const done = await run(program, args, cwd === undefined ? {} : { cwd });
+/**
+ * Runs a tool of Debian's; a missing one is named with the package that has it. Returns its output.
+ */
+export async function tool(
+  program: string,
+  pkg: string,
+  args: readonly string[],
+  options: { cwd?: string; env?: Readonly<Record<string, string>> } = {},
+): Promise<string> {
+  const done = await run(program, args, options);
   if (done.ok) return done.value;
   if (done.error.kind === "missing") {
     unavailable(
@@ -79,7 +96,8 @@ export async function resolvePackages(names: readonly string[]): Promise<DebianP
   );
 }
 
-async function sha256Of(path: string): Promise<string | undefined> {
+/** In hex; undefined when there is no such file. */
+export async function sha256Of(path: string): Promise<string | undefined> {
   try {
     return createHash("sha256")
       .update(await readFile(path))
@@ -90,15 +108,25 @@ async function sha256Of(path: string): Promise<string | undefined> {
   }
 }
 
+/** Where `downloadPackage` keeps a package. */
+export function packageFile(pkg: Pick<DebianPackage, "name" | "sha256">): string {
+  return `${pkg.name}-${pkg.sha256.slice(0, 16)}.deb`;
+}
+
 /** Path of the package's file in `cacheDir`, downloaded when it is not there intact. */
-export async function downloadPackage(cacheDir: string, pkg: DebianPackage): Promise<string> {
+export async function downloadPackage(
+  cacheDir: string,
+  pkg: Pick<DebianPackage, "name" | "version" | "sha256">,
+  apt: AptContext = HOST_APT,
+): Promise<string> {
   // Named by content: a file that is there under its name was checked, and is checked again.
-  const path = join(cacheDir, `${pkg.name}-${pkg.sha256.slice(0, 16)}.deb`);
+  const path = join(cacheDir, packageFile(pkg));
   if ((await sha256Of(path)) === pkg.sha256) return path;
   const incoming = join(cacheDir, `.incoming-${process.pid}-${pkg.name}`);
   await mkdir(incoming, { recursive: true });
   try {
-    await tool("apt-get", "apt", ["download", `${pkg.name}=${pkg.version}`], incoming);
+    const wanted = `${pkg.name}=${pkg.version}`;
+    await tool("apt-get", "apt", ["download", wanted], { cwd: incoming, env: apt.env });
     const file = (await readdir(incoming)).find((name) => name.endsWith(".deb"));
     if (file === undefined) unavailable(`apt-get left no file for ${pkg.name}`, "apt update");
     const actual = await sha256Of(join(incoming, file));

@@ -4,15 +4,24 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import type { DebianPackage } from "./debian.ts";
-import { describeImage, verifyImage } from "./description.ts";
-import { CMDLINE } from "./recipe.ts";
+import { describeImage, describePackage, verifyImage, type ImageIdentity } from "./description.ts";
+import { CMDLINE, LICENCES, MEMORY_BYTES_MIN } from "./recipe.ts";
 
 const GOLDEN = fileURLToPath(new URL("testdata/image-v1/", import.meta.url));
 
-function pkg(name: string): DebianPackage {
-  return { name, version: "1.2-3", source: `${name} (1.2-3)`, sha256: "", depends: "" };
+function pkg(name: string, licence: string) {
+  return describePackage({ name, version: "1.2-3", source: `${name} (1.2-3)` }, licence);
 }
+
+const IDENTITY: ImageIdentity = {
+  name: "base",
+  arch: "x86_64",
+  hash: "ab12",
+  cmdline: CMDLINE,
+  memoryBytesMin: MEMORY_BYTES_MIN,
+  packages: [pkg("linux-image", LICENCES.kernel), pkg("busybox-static", LICENCES.busybox)],
+  agent: { licence: LICENCES.agent },
+};
 
 async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "blixard-image-"));
@@ -28,9 +37,8 @@ test("an image of version 1 is read, and written the same today", async () => {
   assert.ok(golden);
   assert.equal(golden.name, "base");
   await inFolder(async (folder) => {
-    const inputs = { kernel: pkg("linux-image"), busybox: pkg("busybox-static"), hash: "ab12" };
     const files = { kernel: Buffer.from("kernel"), initrd: Buffer.from("initrd") };
-    const written = await describeImage(folder, inputs, files);
+    const written = await describeImage(folder, IDENTITY, files);
     // The command line changes with the recipe; the format does not.
     assert.deepEqual({ ...written, cmdline: "" }, { ...golden, cmdline: "" });
     assert.equal(written.cmdline, CMDLINE);

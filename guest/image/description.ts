@@ -4,12 +4,11 @@ import { createHash } from "node:crypto";
 import { open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { DebianPackage } from "./debian.ts";
-import { CMDLINE, IMAGE_NAME, LICENCES, MEMORY_BYTES_MIN } from "./recipe.ts";
 
 export const IMAGE_FORMAT = "blixard-image";
 export const IMAGE_VERSION = 1;
 
-interface PackageDescription {
+export interface PackageDescription {
   readonly package: string;
   readonly version: string;
   readonly source: string;
@@ -20,7 +19,7 @@ export interface ImageDescription {
   readonly format: typeof IMAGE_FORMAT;
   readonly version: typeof IMAGE_VERSION;
   readonly name: string;
-  readonly arch: "x86_64";
+  readonly arch: "x86_64" | "riscv64";
   readonly hash: string;
   readonly cmdline: string;
   /** With less the kernel does not get as far as the agent. */
@@ -29,9 +28,24 @@ export interface ImageDescription {
   readonly files: Readonly<Record<"vmlinuz" | "initrd.img", string>>;
   readonly packages: readonly PackageDescription[];
   readonly agent: { readonly licence: string };
+  /**
+   * Of an image that is stored, not made on the spot: what it takes to make the same bytes again.
+   */
+  readonly build?: BuildDescription;
 }
 
-function sha256(bytes: Uint8Array): string {
+export interface BuildDescription {
+  /** SHA-256 in hex of all that decides the kernel, and of all that decides the initramfs. */
+  readonly inputs: Readonly<Record<"kernel" | "initrd", string>>;
+  /** SHA-256 in hex of what the files hold, unpacked: other compressors give other files. */
+  readonly contents: Readonly<Record<"Image" | "initrd.cpio" | "kernel.config", string>>;
+  /** The build's own packages, which are not in the image. */
+  readonly toolchain: readonly { readonly package: string; readonly version: string }[];
+}
+
+export type ImageIdentity = Omit<ImageDescription, "format" | "version" | "files">;
+
+export function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
@@ -46,36 +60,33 @@ async function writeDurably(path: string, data: Uint8Array | string): Promise<vo
   }
 }
 
+export function describePackage(
+  { name, version, source }: Pick<DebianPackage, "name" | "version" | "source">,
+  licence: string,
+): PackageDescription {
+  return { package: name, version, source, licence };
+}
+
 /** Writes the three files of an image into `folder`. */
 export async function describeImage(
   folder: string,
-  inputs: {
-    readonly kernel: DebianPackage;
-    readonly busybox: DebianPackage;
-    readonly hash: string;
-  },
+  identity: ImageIdentity,
   files: { readonly kernel: Uint8Array; readonly initrd: Uint8Array },
 ): Promise<ImageDescription> {
-  const describe = ({ name, version, source }: DebianPackage, licence: string) => ({
-    package: name,
-    version,
-    source,
-    licence,
-  });
+  const { name, arch, hash, cmdline, memoryBytesMin, packages, agent, build } = identity;
+  // Spelt out, so that the file's bytes do not depend on the caller's order.
   const description: ImageDescription = {
     format: IMAGE_FORMAT,
     version: IMAGE_VERSION,
-    name: IMAGE_NAME,
-    arch: "x86_64",
-    hash: inputs.hash,
-    cmdline: CMDLINE,
-    memoryBytesMin: MEMORY_BYTES_MIN,
+    name,
+    arch,
+    hash,
+    cmdline,
+    memoryBytesMin,
     files: { vmlinuz: sha256(files.kernel), "initrd.img": sha256(files.initrd) },
-    packages: [
-      describe(inputs.kernel, LICENCES.kernel),
-      describe(inputs.busybox, LICENCES.busybox),
-    ],
-    agent: { licence: LICENCES.agent },
+    packages,
+    agent,
+    ...(build === undefined ? {} : { build }),
   };
   await writeDurably(join(folder, "vmlinuz"), files.kernel);
   await writeDurably(join(folder, "initrd.img"), files.initrd);

@@ -6,7 +6,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ImageRef } from "./build.ts";
 
 export interface Guest {
   /** Connects to the agent's port; QEMU takes one connection at a time. */
@@ -17,8 +16,34 @@ export interface Guest {
   readonly stop: () => Promise<void>;
 }
 
-/** Boots under TCG: /dev/kvm may open and yet hang. */
-export async function bootGuest(image: ImageRef): Promise<Guest> {
+export interface BootFiles {
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly cmdline: string;
+}
+
+/** A board of QEMU's, and how its virtio devices are called there. */
+export interface Board {
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly virtio: "pci" | "device";
+}
+
+/** Under TCG: /dev/kvm may open and yet hang. */
+export const Q35: Board = {
+  program: "qemu-system-x86_64",
+  args: ["-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "256M"],
+  virtio: "pci",
+};
+
+/** The embedded machine's likeness: virtio-mmio, 16550, PLIC. */
+export const RISCV_VIRT: Board = {
+  program: "qemu-system-riscv64",
+  args: ["-machine", "virt", "-smp", "1", "-m", "256M"],
+  virtio: "device",
+};
+
+export async function bootGuest(image: BootFiles, board: Board = Q35): Promise<Guest> {
   const folder = await mkdtemp(join(tmpdir(), "blixard-guest-"));
   const path = join(folder, "agent");
   // QEMU reconnects by itself, so that a test may hang up and come back.
@@ -32,15 +57,20 @@ export async function bootGuest(image: ImageRef): Promise<Guest> {
   await new Promise<void>((resolve) => server.listen(path, resolve));
   const connect = (): Promise<Socket> => new Promise((resolve) => waiting.push(resolve));
   const qemu = spawn(
-    "qemu-system-x86_64",
+    board.program,
     [
       ["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"],
-      ["-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "256M"],
+      board.args,
       ["-kernel", image.kernel, "-initrd", image.initrd],
       ["-append", `${image.cmdline} panic=-1`, "-serial", "stdio"],
-      ["-chardev", `socket,id=agent,path=${path},reconnect=1`, "-device", "virtio-serial-pci"],
+      [
+        "-chardev",
+        `socket,id=agent,path=${path},reconnect=1`,
+        "-device",
+        `virtio-serial-${board.virtio}`,
+      ],
       ["-device", "virtserialport,chardev=agent,name=blixard.agent.0"],
-      ["-device", "virtio-rng-pci"],
+      ["-device", `virtio-rng-${board.virtio}`],
     ].flat(),
     { stdio: ["ignore", "pipe", "pipe"] },
   );

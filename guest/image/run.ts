@@ -16,7 +16,7 @@ export interface RunFailure {
 export async function run(
   program: string,
   args: readonly string[],
-  options: { cwd?: string; env?: Record<string, string> } = {},
+  options: { cwd?: string; env?: Readonly<Record<string, string>> } = {},
 ): Promise<Result<string, RunFailure>> {
   const child = spawn(program, args, {
     stdio: ["ignore", "pipe", "pipe"],
