@@ -5,7 +5,7 @@ import { readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 
 export const ROOT = join(import.meta.dirname, "..");
-export const PURE_ROOMS = ["std", "raft", "control", "sim"] as const;
+export const PURE_ROOMS = ["std", "raft", "control", "machine", "sim"] as const;
 
 /** PATH with the workspace's binaries (and so its pinned Node) first. */
 const env = {
