@@ -1,7 +1,7 @@
 /** Bad requests and bad starts: what the API, the command line and a second daemon answer. */
 
 import assert from "node:assert/strict";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { test } from "node:test";
 import {
   assertError,
@@ -61,6 +61,33 @@ test("bad requests are refused by name, and change nothing", async () => {
     await assertKept([node], names);
   });
 });
+
+test("noise on both ports is cut off and disturbs nobody", async () => {
+  await withCluster({ nodes: 1, drivers: ["fake"] }, async (cluster) => {
+    const node = nodeAt(cluster, 0);
+    const { members } = await node.client.status();
+    for (const address of [node.endpoint, `tcp://${members[0]?.address}`]) {
+      await cutOff(Number(new URL(address).port));
+    }
+    const names = await records(node, 3);
+    await assertKept([node], names);
+    assert.ok(node.process !== undefined, "the daemon lives");
+  });
+});
+
+/** Sends a megabyte that is neither HTTP nor TLS; resolves when the other side has hung up. */
+async function cutOff(port: number): Promise<void> {
+  const socket = connect(port, "127.0.0.1");
+  // The other side may hang up while this one still writes.
+  socket.on("error", () => socket.destroy());
+  const closed = new Promise<true>((resolve) => socket.once("close", () => resolve(true)));
+  socket.resume();
+  socket.write(new Uint8Array(1024 * 1024).fill(0xa5));
+  const late = new Promise<false>((resolve) => {
+    setTimeout(() => resolve(false), 20_000).unref();
+  });
+  assert.ok(await Promise.race([closed, late]), `port ${port} hangs up`);
+}
 
 test("a VM larger than every node is refused with a reason for each node", async () => {
   await withCluster({ nodes: 3, drivers: ["fake"] }, async (cluster) => {
