@@ -23,7 +23,9 @@ function make() {
 function output(rig: Rig): string[] {
   return rig
     .take()
-    .flatMap((effect) => (effect.kind === "serialOutput" ? [utf8Text(effect.data)] : []));
+    .flatMap((effect) =>
+      effect.kind === "serialOutput" ? [String.fromCharCode(...effect.data)] : [],
+    );
 }
 
 test("room for input is announced once", () => {

@@ -1,6 +1,5 @@
 /** Saved form of a virtio device: its transport, with the backend's own state inside. */
 
-import { VIRTQUEUE_SIZE_MAX } from "../limits.ts";
 import { openSaved, type SavedHeader } from "../saved.ts";
 import { freshQueue, type QueueState } from "./queue.ts";
 
@@ -56,7 +55,8 @@ export function loadTransport(
   const fields = openSaved(saved, KIND, VERSION);
   const state = freshTransport(queues);
   const loaded = fields.list("queues", queues, (item) => ({
-    size: item.uint("size", VIRTQUEUE_SIZE_MAX),
+    // As the guest wrote it: whether the ring can be used is checked before it is.
+    size: item.uint("size", U16),
     ready: item.bool("ready"),
     descriptors: item.u64("descriptors"),
     available: item.u64("available"),
