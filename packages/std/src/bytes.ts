@@ -40,17 +40,19 @@ export function fromHex(text: string): Uint8Array | undefined {
   return out;
 }
 
+const CRC32C_POLYNOMIAL = 0x82f63b78;
+
 /** Eight tables for eight bytes at a time (Intel's slicing-by-8, Kounavis and Berry 2005). */
 const CRC32C_TABLES = (() => {
-  const tables = new Int32Array(8 * 256);
+  const tables = new DataView(new ArrayBuffer(8 * 256 * 4));
   for (let n = 0; n < 256; n++) {
     let c = n;
-    for (let k = 0; k < 8; k++) c = c & 1 ? (c >>> 1) ^ 0x82f63b78 : c >>> 1;
-    tables[n] = c;
+    for (let k = 0; k < 8; k++) c = c & 1 ? (c >>> 1) ^ CRC32C_POLYNOMIAL : c >>> 1;
+    tables.setInt32(n * 4, c, true);
   }
-  for (let n = 256; n < tables.length; n++) {
-    const before = tables[n - 256] ?? 0;
-    tables[n] = (before >>> 8) ^ (tables[before & 255] ?? 0);
+  for (let n = 256; n < 8 * 256; n++) {
+    const before = tables.getInt32((n - 256) * 4, true);
+    tables.setInt32(n * 4, (before >>> 8) ^ tables.getInt32((before & 255) * 4, true), true);
   }
   return tables;
 })();
@@ -58,27 +60,27 @@ const CRC32C_TABLES = (() => {
 /** CRC-32C (Castagnoli, RFC 3720). `seed` is a previous result, or any value mixed into the sum. */
 export function crc32c(bytes: Uint8Array, seed = 0): number {
   const t = CRC32C_TABLES;
+  // A view reads words and, unlike an index, is never undefined.
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = bytes.length;
   let c = ~seed;
   let i = 0;
   for (; i + 8 <= length; i += 8) {
-    const low =
-      c ^
-      ((bytes[i] ?? 0) |
-        ((bytes[i + 1] ?? 0) << 8) |
-        ((bytes[i + 2] ?? 0) << 16) |
-        ((bytes[i + 3] ?? 0) << 24));
+    const low = c ^ view.getInt32(i, true);
+    const high = view.getInt32(i + 4, true);
     c =
-      (t[1792 + (low & 255)] ?? 0) ^
-      (t[1536 + ((low >>> 8) & 255)] ?? 0) ^
-      (t[1280 + ((low >>> 16) & 255)] ?? 0) ^
-      (t[1024 + (low >>> 24)] ?? 0) ^
-      (t[768 + (bytes[i + 4] ?? 0)] ?? 0) ^
-      (t[512 + (bytes[i + 5] ?? 0)] ?? 0) ^
-      (t[256 + (bytes[i + 6] ?? 0)] ?? 0) ^
-      (t[bytes[i + 7] ?? 0] ?? 0);
+      t.getInt32((1792 + (low & 255)) << 2, true) ^
+      t.getInt32((1536 + ((low >>> 8) & 255)) << 2, true) ^
+      t.getInt32((1280 + ((low >>> 16) & 255)) << 2, true) ^
+      t.getInt32((1024 + (low >>> 24)) << 2, true) ^
+      t.getInt32((768 + (high & 255)) << 2, true) ^
+      t.getInt32((512 + ((high >>> 8) & 255)) << 2, true) ^
+      t.getInt32((256 + ((high >>> 16) & 255)) << 2, true) ^
+      t.getInt32((high >>> 24) << 2, true);
   }
-  for (; i < length; i++) c = (t[(c ^ (bytes[i] ?? 0)) & 255] ?? 0) ^ (c >>> 8);
+  for (; i < length; i++) {
+    c = t.getInt32(((c ^ view.getUint8(i)) & 255) << 2, true) ^ (c >>> 8);
+  }
   return ~c >>> 0;
 }
 
