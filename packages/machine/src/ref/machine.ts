@@ -14,12 +14,12 @@ import { accessFault, translate } from "../isa/riscv64/mmu.ts";
 import type { SbiPorts } from "../isa/riscv64/sbi.ts";
 import { serveSbi } from "../isa/riscv64/sbi.ts";
 import { cacheBlockPermitted, CACHE_BLOCK_BYTES } from "../isa/riscv64/cbo.ts";
+import { floatOperation } from "../fp/exact.ts";
 import type { FloatFn, FloatType, HelperName, StateName } from "../ir/types.ts";
 import { INSTRUCTIONS_PER_TIME_TICK } from "../limits.ts";
 import type { AccessSize, Bus } from "../types.ts";
 import type { Surroundings } from "./evaluate.ts";
 import { evaluate } from "./evaluate.ts";
-import { asRounding, floatOperation } from "./float.ts";
 
 class Registers implements HartRegisters {
   readonly #x: bigint[] = Array.from({ length: 32 }, () => 0n);
@@ -123,9 +123,14 @@ export class ReferenceMachine implements HartPorts {
   /** Nothing is cached. */
   translationChanged(): void {}
 
-  /** Executes one instruction, or takes the exception it raises; before it, a pending interrupt. */
-  step(): void {
+  /**
+   * Executes one instruction, or takes the exception it raises; before it, a pending interrupt. False, with
+   * nothing done, while the hart waits for an interrupt.
+   */
+  step(): boolean {
     const { hart } = this;
+    if (hart.waiting && (hart.pending() & hart.enabled) === 0) return false;
+    hart.waiting = false;
     const interrupt = hart.interrupt();
     if (interrupt !== undefined) hart.takeInterrupt(interrupt);
     this.ticks++;
@@ -136,6 +141,7 @@ export class ReferenceMachine implements HartPorts {
       this.exceptions++;
       hart.takeException(error);
     }
+    return true;
   }
 
   #translate(address: bigint, access: Access): number {
@@ -247,9 +253,9 @@ export class ReferenceMachine implements HartPorts {
   }
 
   #float(fn: FloatFn, format: FloatType, rounding: number, args: readonly bigint[]): bigint {
-    const { bits, flags } = floatOperation(fn, format, asRounding(rounding), args);
+    const { value, flags } = floatOperation(fn, format, rounding, args);
     this.registers.fflags |= flags;
-    return bits;
+    return value;
   }
 
   #getState(name: StateName): bigint {

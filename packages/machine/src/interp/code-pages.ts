@@ -1,0 +1,182 @@
+/**
+ * The cache of predecoded operations: for each guest page that has been executed, 16 bytes for every
+ * halfword, filled as execution reaches them. Operations say nothing about virtual addresses, so that every
+ * mapping of a page shares them.
+ */
+
+import { assert, present } from "@blixard/std";
+import { expandCompressed } from "../isa/riscv64/compressed.ts";
+import { INSTRUCTIONS, lengthOf, lookup } from "../isa/riscv64/decode.ts";
+import { fieldsOf } from "../isa/riscv64/encoding.ts";
+import type { IrBlock, RegisterField } from "../ir/types.ts";
+import type { Frames } from "../memory/frames.ts";
+import type { Layout } from "../memory/layout.ts";
+import { CODE_PAGE_BYTES, OPERATION_BYTES, SLOTS_PER_PAGE, STATE } from "../memory/layout.ts";
+import { PAGE_BYTES } from "../limits.ts";
+import { OPERATION } from "./context.ts";
+import { handlerOf, SPECIAL } from "./handlers.ts";
+
+/** Most instructions predecoded ahead of execution. */
+const AHEAD_MAX = 32;
+
+/** For each instruction, whether a field names a floating-point register. */
+interface Banks {
+  readonly floatFields: ReadonlySet<RegisterField>;
+  readonly relative: boolean;
+  readonly ends: boolean;
+}
+
+function banksOf(block: IrBlock): Banks {
+  const floatFields = new Set<RegisterField>();
+  for (const op of block.ops) {
+    if ((op.op === "get" || op.op === "set") && op.reg.bank === "f") floatFields.add(op.reg.field);
+  }
+  const { kind } = block.exit;
+  return {
+    floatFields,
+    relative: kind === "branch" || kind === "jumpRelative",
+    ends: kind === "jump" || kind === "jumpRelative" || (kind === "next" && block.exit.leave),
+  };
+}
+const BANKS: readonly Banks[] = INSTRUCTIONS.map(({ block }) => banksOf(block));
+
+export class CodePages {
+  readonly #view: DataView;
+  readonly #bytes: Uint8Array;
+  readonly #frames: Frames;
+  readonly #layout: Layout;
+  /** Guest page to address of its operations, 0 without. */
+  readonly #baseOf: Int32Array;
+  /** Block of the cache to guest page. */
+  readonly #pageOf: Int32Array;
+  readonly #free: number[] = [];
+  #used = 0;
+  predecoded = 0;
+
+  constructor(layout: Layout, buffer: ArrayBuffer, frames: Frames) {
+    this.#layout = layout;
+    this.#view = new DataView(buffer);
+    this.#bytes = new Uint8Array(buffer);
+    this.#frames = frames;
+    this.#baseOf = new Int32Array(frames.pages);
+    this.#pageOf = new Int32Array(Math.floor(layout.codeBytes / CODE_PAGE_BYTES)).fill(-1);
+  }
+
+  /** Address of a page's operations; 0 if it has none. */
+  baseOf(page: number): number {
+    return this.#baseOf[page] ?? 0;
+  }
+
+  get full(): boolean {
+    return this.#free.length === 0 && this.#used === this.#pageOf.length;
+  }
+  get count(): number {
+    return this.#used - this.#free.length;
+  }
+
+  /** Guest page whose operations begin at `base`. */
+  pageAt(base: number): number {
+    return this.#pageOf[this.#blockAt(base)] ?? -1;
+  }
+
+  #blockAt(base: number): number {
+    return (base - this.#layout.codeAt) / CODE_PAGE_BYTES;
+  }
+
+  /** Makes room for a page's operations. The cache must not be full. */
+  create(page: number): number {
+    assert(!this.full, "room in the code cache");
+    const block = this.#free.pop() ?? this.#used++;
+    const base = this.#layout.codeAt + block * CODE_PAGE_BYTES;
+    this.#baseOf[page] = base;
+    this.#pageOf[block] = page;
+    this.#view.setUint16(base + SLOTS_PER_PAGE * OPERATION_BYTES, SPECIAL.pageEnd, true);
+    return base;
+  }
+
+  /** Gives up a page's operations. Nothing may be executing them or jump to them. */
+  drop(page: number): void {
+    const base = this.baseOf(page);
+    if (base === 0) return;
+    const block = this.#blockAt(base);
+    this.#baseOf[page] = 0;
+    this.#pageOf[block] = -1;
+    this.#bytes.fill(0, base, base + CODE_PAGE_BYTES);
+    this.#free.push(block);
+  }
+
+  dropAll(): void {
+    for (const page of this.#pageOf.slice(0, this.#used)) if (page >= 0) this.drop(page);
+  }
+
+  /** Forgets the operations that bytes of a page belong to, without giving up the page. */
+  invalidate(page: number, offset: number, length: number): void {
+    const base = this.baseOf(page);
+    if (base === 0) return;
+    // An instruction may begin two bytes before the first one written.
+    const first = Math.max(0, (offset >> 1) - 1);
+    const last = (offset + length - 1) >> 1;
+    this.#bytes.fill(0, base + first * OPERATION_BYTES, base + (last + 1) * OPERATION_BYTES);
+  }
+
+  /** Predecodes the operation at `ip` and some that follow it. */
+  predecode(ip: number): void {
+    const block = Math.floor((ip - this.#layout.codeAt) / CODE_PAGE_BYTES);
+    const page = this.#pageOf[block] ?? -1;
+    assert(page >= 0, "an operation of a page of code");
+    const base = this.#layout.codeAt + block * CODE_PAGE_BYTES;
+    let slot = (ip - base) / OPERATION_BYTES;
+    const physical = this.#frames.base + page * PAGE_BYTES;
+    for (let ahead = 0; ahead < AHEAD_MAX && slot < SLOTS_PER_PAGE; ahead++) {
+      const at = base + slot * OPERATION_BYTES;
+      if (this.#view.getUint16(at, true) !== SPECIAL.undecoded) return;
+      const low = this.#frames.readU16(physical + slot * 2);
+      const length = lengthOf(low);
+      if (length === 4 && slot === SLOTS_PER_PAGE - 1) {
+        this.#view.setUint16(at, SPECIAL.straddle, true);
+        return;
+      }
+      const bits =
+        length === 2 ? low : low | (this.#frames.readU16(physical + slot * 2 + 2) << 16);
+      const ends = this.write(at, bits, slot * 2);
+      if (ends) return;
+      slot += length / 2;
+    }
+  }
+
+  /**
+   * Writes the operation for an encoding. `offset` is its place in the page, to tell near branches from far
+   * ones; undefined makes every branch far. True if nothing after it is known to be executed.
+   */
+  write(at: number, bits: number, offset: number | undefined): boolean {
+    this.predecoded++;
+    const view = this.#view;
+    const length = lengthOf(bits);
+    const wide = length === 2 ? expandCompressed(bits & 0xffff) : bits;
+    const index = wide === undefined ? -1 : lookup(wide);
+    if (wide === undefined || index < 0) {
+      view.setUint16(at, SPECIAL.illegal, true);
+      return true;
+    }
+    const fields = fieldsOf(present(INSTRUCTIONS[index], "row").format, wide);
+    const banks = present(BANKS[index], "banks");
+    const address = (field: RegisterField, number: number): number =>
+      banks.floatFields.has(field) ? STATE.f + 8 * number : STATE.x + 8 * number;
+    const rd = address("rd", fields.rd);
+    let imm = fields.imm;
+    let near = false;
+    if (banks.relative && offset !== undefined) {
+      const target = offset + imm;
+      near = target >= 0 && target < PAGE_BYTES;
+      if (near) imm *= OPERATION_BYTES / 2;
+    }
+    view.setUint16(at + OPERATION.rd, rd === STATE.x ? STATE.sink : rd, true);
+    view.setUint16(at + OPERATION.rs1, address("rs1", fields.rs1), true);
+    view.setUint16(at + OPERATION.rs2, address("rs2", fields.rs2), true);
+    view.setUint16(at + OPERATION.rs3, address("rs3", fields.rs3), true);
+    view.setInt32(at + OPERATION.imm, imm, true);
+    view.setUint8(at + OPERATION.aux, fields.aux);
+    view.setUint16(at + OPERATION.handler, handlerOf(index, length, near), true);
+    return banks.ends;
+  }
+}
