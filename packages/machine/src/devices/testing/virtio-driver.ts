@@ -154,6 +154,17 @@ export class VirtioDriver {
     this.write32(0x50, index);
   }
 
+  /** Kicks only if the device's avail_event asks for it (vring_need_event). Returns whether it did. */
+  kickIfWanted(index: number, before: number): boolean {
+    const queue = this.queue(index);
+    const { view, base } = this.rig.memory;
+    const event = view.getUint16(queue.used - base + 4 + 8 * queue.size, true);
+    const after = queue.nextAvailable;
+    const wanted = ((after - event - 1) & 0xffff) < ((after - before) & 0xffff);
+    if (wanted) this.kick(index);
+    return wanted;
+  }
+
   submit(index: number, out: readonly Uint8Array[], into: readonly number[]): number {
     const head = this.add(index, out, into);
     this.kick(index);

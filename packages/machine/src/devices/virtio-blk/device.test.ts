@@ -247,6 +247,43 @@ test("save and load under random traffic: open requests go out again, with equal
   }
 });
 
+test("a driver that kicks and looks only when it is told to never waits for ever", () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const random = new Prng(seed);
+    const { rig, device, driver } = make({}, { eventIndex: true, indirect: true });
+    const disk = new Uint8Array(DISK.sizeBytes);
+    const open: DeviceEffect[] = [];
+    let [submitted, done, kicks, interrupts] = [0, 0, 0, 0];
+    const interrupt = (): void => {
+      if (!rig.irq()) return;
+      interrupts++;
+      done += driver.reap(0).length;
+    };
+    for (let i = 0; i < 200; i++) {
+      const before = driver.queue(0).nextAvailable;
+      for (let k = random.below(4); k > 0 && submitted - done < 120; k--) {
+        driver.add(0, [header(0, random.below(2048))], [512, 1]);
+        submitted++;
+      }
+      if (driver.kickIfWanted(0, before)) kicks++;
+      open.push(...rig.take());
+      for (let k = random.below(4); k > 0 && open.length > 0; k--) {
+        const [effect] = open.splice(random.below(open.length), 1);
+        device.input(shell(disk, present(effect, "effect")), rig);
+      }
+      open.push(...rig.take());
+      if (random.chance(0.5)) interrupt();
+    }
+    while (open.length > 0) {
+      device.input(shell(disk, present(open.pop(), "effect")), rig);
+      open.push(...rig.take());
+      interrupt();
+    }
+    assert.equal(done, submitted, `seed ${seed}`);
+    assert.ok(kicks < submitted && interrupts < submitted, "some kicks and interrupts were saved");
+  }
+});
+
 test("a saved request outside this RAM makes the device ask for a reset", () => {
   const { rig, device, driver } = make();
   driver.submit(0, [header(1, 0), new Uint8Array(512)], [1]);
