@@ -116,7 +116,10 @@ export class CodePages {
     // An instruction may begin two bytes before the first one written.
     const first = Math.max(0, (offset >> 1) - 1);
     const last = (offset + length - 1) >> 1;
-    this.#bytes.fill(0, base + first * OPERATION_BYTES, base + (last + 1) * OPERATION_BYTES);
+    // Only the handler's number: the instruction that writes may be among them and still needs its operands.
+    for (let slot = first; slot <= last; slot++) {
+      this.#view.setUint16(base + slot * OPERATION_BYTES, SPECIAL.undecoded, true);
+    }
   }
 
   /** Predecodes the operation at `ip` and some that follow it. */

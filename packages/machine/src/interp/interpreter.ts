@@ -196,6 +196,16 @@ export class Interpreter implements HartPorts {
     this.#cutSlice();
   }
 
+  /** Physical address of the reservation, -1 without one. */
+  reservation(): number {
+    const host = this.#view.getUint32(STATE.reservation, true);
+    return host === 0 ? -1 : this.frames.physicalOf(host);
+  }
+  /** Gives up the reservation, as a reset does. */
+  clearReservation(): void {
+    this.#view.setUint32(STATE.reservation, 0, true);
+  }
+
   // --- translation --------------------------------------------------------------------------------------
 
   #noteSuperpage(high: number, low: number, level: number): void {
