@@ -14,10 +14,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   machine: ["std"],
   "raft-node": ["std", "raft"],
   net: ["std"],
-  drivers: ["std"],
+  drivers: ["std", "machine", "guest-riscv64"],
   api: ["std", "control"],
   node: ["std", "raft", "raft-node", "net", "control", "drivers", "api"],
-  cli: ["std", "control", "api", "node"],
+  cli: ["std", "control", "api", "node", "drivers"],
   sim: ["std", "raft", "raft-node", "control"],
 };
 const PURE = ["std", "raft", "control", "machine"];
