@@ -16,7 +16,10 @@ export const NS_PER_TIME_TICK = 1_000_000_000 / TIMEBASE_HZ;
 
 /** Most instructions in one call of the compiled interpreter, so that V8 can replace it while it is hot. */
 export const SLICE_INSTRUCTIONS_MAX = 4_000_000;
+/** In free-running time the clock is looked at after every slice: about a millisecond. */
+export const SLICE_INSTRUCTIONS_FREE = 250_000;
 
 assert(RAM_BYTES_MAX % PAGE_BYTES === 0, "RAM is whole pages");
 assert(Number.isInteger(NS_PER_TIME_TICK), "time ticks are whole nanoseconds");
 assert(SLICE_INSTRUCTIONS_MAX < 2 ** 31, "a slice fits an i32");
+assert(SLICE_INSTRUCTIONS_FREE <= SLICE_INSTRUCTIONS_MAX, "every slice is bounded");

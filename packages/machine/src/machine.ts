@@ -1,0 +1,227 @@
+/**
+ * A machine: one hart, RAM, and the bus its devices are on. Synchronous: `run` returns when the budget is
+ * used up, when every hart waits, or when the world outside is needed. In virtual time the same inputs at
+ * the same instructions give the same run.
+ */
+
+import { assert } from "@blixard/std";
+import type { InterpreterStats } from "./interp/interpreter.ts";
+import { Interpreter } from "./interp/interpreter.ts";
+import { INTERRUPT } from "./isa/riscv64/causes.ts";
+import { SUPERVISOR } from "./isa/riscv64/hart.ts";
+import {
+  INSTRUCTIONS_PER_TIME_TICK,
+  NS_PER_TIME_TICK,
+  RAM_BASE,
+  SLICE_INSTRUCTIONS_FREE,
+  SLICE_INSTRUCTIONS_MAX,
+} from "./limits.ts";
+import { StateHash } from "./state-hash.ts";
+import type { Bus, DeviceEffect, GuestMemory, StopReason } from "./types.ts";
+
+const NS_PER_INSTRUCTION = NS_PER_TIME_TICK / INSTRUCTIONS_PER_TIME_TICK;
+assert(Number.isInteger(NS_PER_INSTRUCTION), "an instruction takes whole nanoseconds of virtual time");
+
+/** Guest time: a function of the instructions run, or a clock that the shell reads for us. */
+export type TimeMode =
+  | { readonly kind: "virtual" }
+  /** Nanoseconds since power-on; must not go back. */
+  | { readonly kind: "free"; nowNs(): bigint };
+
+export interface MachineOptions {
+  /** Whole pages, RAM_BYTES_MIN..RAM_BYTES_MAX. */
+  readonly ramBytes: number;
+  readonly harts: 1;
+  readonly timeMode: TimeMode;
+  /** Builds the bus for a machine that exists already: devices need its memory and its time. */
+  createBus?(ports: { readonly memory: GuestMemory; nowNs(): bigint }): Bus;
+  /** Output of the SBI's consoles (device "sbi"). */
+  onEffect?(effect: DeviceEffect): void;
+}
+
+export interface MachineStats extends InterpreterStats {
+  /** Guest pages that have a frame. */
+  readonly touchedPages: number;
+}
+
+export class Machine {
+  readonly memory: GuestMemory;
+  readonly #options: MachineOptions;
+  readonly #interpreter: Interpreter;
+  readonly #bus: Bus | undefined;
+  /** Virtual time spent waiting. */
+  #skippedNs = 0n;
+  #power: "off" | "reboot" | "crashed" | undefined;
+  #effectsWaiting = false;
+  #sbiInput: number[] = [];
+
+  constructor(options: MachineOptions) {
+    this.#options = options;
+    let bus: Bus | undefined;
+    // The interpreter comes before the bus, which needs its memory.
+    const late: Bus = {
+      read: (address, size) => bus?.read(address, size) ?? { ok: false, value: 0n },
+      write: (address, size, value) => bus?.write(address, size, value) ?? false,
+      externalInterrupt: (hart) => bus?.externalInterrupt(hart) ?? false,
+      nextTimerNs: () => bus?.nextTimerNs(),
+      tick: () => bus?.tick(),
+    };
+    const interpreter: Interpreter = new Interpreter({
+      ramBase: RAM_BASE,
+      ramBytes: options.ramBytes,
+      bus: late,
+      sbi: {
+        consoleWrite: (data) => {
+          options.onEffect?.({ kind: "serialOutput", device: "sbi", data });
+        },
+        consoleRead: (max) => Uint8Array.from(this.#sbiInput.splice(0, max)),
+        readMemory: (address, into) => interpreter.frames.read(address, into),
+        writeMemory: (address, from) => interpreter.frames.write(address, from),
+        power: (action) => {
+          this.#power = action;
+          interpreter.stop();
+        },
+      },
+      time: (ticks) => this.#nsAt(ticks) / BigInt(NS_PER_TIME_TICK),
+      tickOf: (time) => this.#tickOf(time),
+    });
+    this.#interpreter = interpreter;
+    this.memory = interpreter.frames;
+    bus = options.createBus?.({ memory: this.memory, nowNs: () => this.nowNs() });
+    this.#bus = bus;
+  }
+
+  #nsAt(ticks: number): bigint {
+    const { timeMode } = this.#options;
+    if (timeMode.kind === "free") return timeMode.nowNs();
+    return BigInt(ticks * NS_PER_INSTRUCTION) + this.#skippedNs;
+  }
+
+  /** First tick at which virtual time has reached `time`, in units of the `time` counter. */
+  #tickOf(time: bigint): number {
+    if (this.#options.timeMode.kind === "free") return Number.POSITIVE_INFINITY;
+    const ns = time * BigInt(NS_PER_TIME_TICK) - this.#skippedNs;
+    return Math.ceil(Number(ns) / NS_PER_INSTRUCTION);
+  }
+
+  /** Guest time in nanoseconds since power-on. */
+  nowNs(): bigint {
+    return this.#nsAt(this.#interpreter.ticks);
+  }
+
+  /** Instructions begun since power-on. */
+  get instructions(): number {
+    return this.#interpreter.ticks;
+  }
+
+  /** Puts the hart at its start: supervisor mode, no translation, a0 the hart's id, a1 the device tree. */
+  setBoot(at: { readonly pc: bigint; readonly a0: bigint; readonly a1: bigint }): void {
+    const { hart, registers } = this.#interpreter;
+    hart.privilege = SUPERVISOR;
+    hart.sie = false;
+    hart.satp.mode = 0;
+    hart.waiting = false;
+    hart.stopped = false;
+    hart.ports.translationChanged({ kind: "all" });
+    registers.pc = at.pc;
+    registers.setX(10, at.a0);
+    registers.setX(11, at.a1);
+    this.#power = undefined;
+  }
+
+  /** Bytes for the guest to read from the SBI's console. */
+  sbiInput(data: Uint8Array): void {
+    this.#sbiInput.push(...data);
+  }
+
+  /** The shell has something to look at: `run` returns `effects` before the next instruction. */
+  requestStop(): void {
+    this.#effectsWaiting = true;
+    this.#interpreter.stop();
+  }
+
+  /** In virtual time, lets an idle machine's time pass at once. The past is no place to go to. */
+  advanceTo(ns: bigint): void {
+    assert(this.#options.timeMode.kind === "virtual", "only virtual time can be advanced");
+    const ahead = ns - this.nowNs();
+    if (ahead > 0n) this.#skippedNs += ahead;
+  }
+
+  /** When something happens without an interrupt from outside: a device's timer or the hart's own. */
+  #nextTimerNs(): bigint | undefined {
+    const device = this.#bus?.nextTimerNs();
+    const { hart } = this.#interpreter;
+    if ((hart.enabled & (1 << INTERRUPT.timer)) === 0) return device;
+    const own = hart.stimecmp * BigInt(NS_PER_TIME_TICK);
+    return device !== undefined && device < own ? device : own;
+  }
+
+  #tickDevices(): void {
+    const due = this.#bus?.nextTimerNs();
+    if (due !== undefined && due <= this.nowNs()) this.#bus?.tick();
+  }
+
+  /** Instructions until the slice has to end for a device's timer or for V8's sake. */
+  #sliceLength(remaining: number): number {
+    if (this.#options.timeMode.kind === "free") return Math.min(remaining, SLICE_INSTRUCTIONS_FREE);
+    const due = this.#bus?.nextTimerNs();
+    const slice = Math.min(remaining, SLICE_INSTRUCTIONS_MAX);
+    if (due === undefined) return slice;
+    const until = Math.ceil(Number(due - this.nowNs()) / NS_PER_INSTRUCTION);
+    return Math.max(1, Math.min(slice, until));
+  }
+
+  /** Runs at most `budget` instructions. */
+  run(budget: number): StopReason {
+    const end = this.#interpreter.ticks + budget;
+    for (;;) {
+      if (this.#power !== undefined) return { kind: "power", action: this.#power };
+      if (this.#effectsWaiting) {
+        this.#effectsWaiting = false;
+        return { kind: "effects" };
+      }
+      this.#tickDevices();
+      const remaining = end - this.#interpreter.ticks;
+      if (remaining <= 0) return { kind: "budget" };
+      const stop = this.#interpreter.run(this.#sliceLength(remaining));
+      const attended = this.#power !== undefined || this.#effectsWaiting;
+      if (attended || stop === "budget") continue;
+      const untilNs = stop === "waiting" ? this.#nextTimerNs() : undefined;
+      if (untilNs !== undefined && untilNs <= this.nowNs()) continue;
+      return untilNs === undefined ? { kind: "idle" } : { kind: "idle", untilNs };
+    }
+  }
+
+  /** 64 bits, as hexadecimal text, over everything the guest can see of hart and RAM; devices save their own. */
+  stateHash(): string {
+    const { hart, registers, frames } = this.#interpreter;
+    const hash = new StateHash();
+    hash.add(registers.pc);
+    for (let n = 0; n < 32; n++) {
+      hash.add(registers.getX(n));
+      hash.add(registers.getF(n));
+    }
+    for (const n of [registers.fs, registers.frm, registers.fflags, hart.privilege, hart.enabled]) {
+      hash.add(BigInt(n));
+    }
+    const { satp } = hart;
+    for (const n of [satp.mode, satp.asid, satp.rootPage, hart.spp, hart.scounteren, hart.senvcfg]) {
+      hash.add(BigInt(n));
+    }
+    for (const flag of [hart.sie, hart.spie, hart.sum, hart.mxr, hart.softwarePending]) {
+      hash.add(flag ? 1n : 0n);
+    }
+    const { stvec, sscratch, sepc, scause, stval, stimecmp } = hart;
+    for (const n of [stvec, sscratch, sepc, scause, stval, stimecmp]) hash.add(n);
+    hash.add(BigInt(this.#interpreter.reservation() + 1));
+    hash.add(this.nowNs());
+    for (let page = 0; page < frames.pages; page++) {
+      if (frames.isTouched(page)) hash.addPage(page, frames.pageBytes(page));
+    }
+    return hash.digest();
+  }
+
+  stats(): MachineStats {
+    return { ...this.#interpreter.stats(), touchedPages: this.#interpreter.frames.touchedPages };
+  }
+}
