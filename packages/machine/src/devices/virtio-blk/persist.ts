@@ -64,7 +64,8 @@ export function loadBlock(saved: unknown): BlockState {
   const state = freshBlock();
   state.nextToken = fields.uint("nextToken", Number.MAX_SAFE_INTEGER);
   const requests = fields.list("inFlight", BLOCK_IN_FLIGHT_MAX, (item) => ({
-    token: item.uint("token", Number.MAX_SAFE_INTEGER),
+    // A token used twice would end the wrong request.
+    token: item.uint("token", state.nextToken - 1),
     kind: item.oneOf("kind", KINDS),
     head: item.uint("head", VIRTQUEUE_SIZE_MAX - 1),
     offset: item.uint("offset", Number.MAX_SAFE_INTEGER),
@@ -75,9 +76,7 @@ export function loadBlock(saved: unknown): BlockState {
     })),
     statusAt: item.uint("statusAt", Number.MAX_SAFE_INTEGER),
   }));
-  for (const request of requests) {
-    state.inFlight.set(request.token, request);
-    state.inFlightBytes += request.length;
-  }
+  for (const request of requests) state.inFlight.set(request.token, request);
+  for (const { length } of state.inFlight.values()) state.inFlightBytes += length;
   return state;
 }

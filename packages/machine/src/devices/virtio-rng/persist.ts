@@ -51,7 +51,8 @@ export function loadRng(saved: unknown): RngState {
   const state = freshRng();
   state.nextToken = fields.uint("nextToken", Number.MAX_SAFE_INTEGER);
   const requests = fields.list("inFlight", RNG_IN_FLIGHT_MAX, (item) => ({
-    token: item.uint("token", Number.MAX_SAFE_INTEGER),
+    // A token used twice would end the wrong request.
+    token: item.uint("token", state.nextToken - 1),
     head: item.uint("head", RNG_QUEUE_SIZE - 1),
     bytes: item.uint("bytes", RNG_REQUEST_BYTES_MAX),
     data: item.list("data", CHAIN_DESCRIPTORS_MAX, (segment) => ({
