@@ -227,14 +227,23 @@ export class SupervisedDriver implements VmDriver {
 }
 
 function checkSpec(spec: InstanceSpec): void {
-  const refuse = (field: string, reason: string): never =>
-    fail("InvalidArgument", { field, reason }, `Invalid ${field} of VM "${spec.name}": ${reason}`);
+  const refuse = (field: string, reason: string, hint?: string): never =>
+    fail(
+      "InvalidArgument",
+      { field, reason },
+      `Invalid ${field} of VM "${spec.name}": ${reason}`,
+      hint,
+    );
   if (!/^[0-9a-f]{16}$/.test(spec.vmId)) refuse("vmId", "it is not 16 lower-case hex digits");
   if (!Number.isInteger(spec.vcpus) || spec.vcpus < 1 || spec.vcpus > LIMITS.vcpus) {
     refuse("vcpus", `${spec.vcpus} is not between 1 and ${LIMITS.vcpus}`);
   }
   if (!Number.isSafeInteger(spec.memoryBytes) || spec.memoryBytes < LIMITS.memoryBytesMin) {
-    refuse("memoryBytes", `${spec.memoryBytes} is below ${LIMITS.memoryBytesMin}`);
+    refuse(
+      "memoryBytes",
+      `${spec.memoryBytes} is below ${LIMITS.memoryBytesMin}`,
+      "make it anew with --memory 64M or more",
+    );
   }
   if (!Number.isSafeInteger(spec.diskBytes) || spec.diskBytes < 0) {
     refuse("diskBytes", `${spec.diskBytes} is not a size in bytes`);
