@@ -36,6 +36,7 @@ export interface BusOptions {
   readonly plic: InterruptController;
   /** Guest time since power-on. */
   nowNs(): bigint;
+  /** Collects the effect for later: it must not call back into the bus. */
   onEffect(effect: DeviceEffect): void;
 }
 

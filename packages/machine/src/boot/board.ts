@@ -55,6 +55,7 @@ export interface BoardOptions {
   /** Wall-clock nanoseconds since 1970 at guest time zero. */
   readonly epochNs: bigint;
   nowNs(): bigint;
+  /** Collects the effect for later: it must not call back into the bus. */
   onEffect(effect: DeviceEffect): void;
 }
 

@@ -64,7 +64,7 @@ export class Plic implements Device {
   read(offset: number, size: AccessSize): bigint {
     if (size !== 4 || offset % 4 !== 0) return 0n;
     if (offset < PENDING) return BigInt(this.#state.priorities[offset / 4] ?? 0);
-    if (offset < ENABLE) return BigInt(this.#pendingWord((offset - PENDING) / 4));
+    if (offset < ENABLE) return BigInt(this.#state.pending[(offset - PENDING) / 4] ?? 0);
     if (offset < CONTEXT) {
       const enables = this.#state.enables[Math.floor((offset - ENABLE) / ENABLE_STRIDE)];
       return BigInt(enables?.[((offset - ENABLE) % ENABLE_STRIDE) / 4] ?? 0);
@@ -126,14 +126,6 @@ export class Plic implements Device {
     enables[index] = (word & wired) >>> 0;
   }
 
-  #pendingWord(index: number): number {
-    let word = 0;
-    for (let bit = 0; bit < 32; bit++) {
-      if (this.#state.pending[32 * index + bit] === 1) word |= 1 << bit;
-    }
-    return word >>> 0;
-  }
-
   #enabled(context: number, source: number): boolean {
     const word = this.#state.enables[context]?.[source >>> 5] ?? 0;
     return ((word >>> (source & 31)) & 1) === 1;
@@ -142,21 +134,35 @@ export class Plic implements Device {
   /** The gateway: a high level becomes one pending request until its interrupt is completed. */
   #forward(source: number): boolean {
     const state = this.#state;
-    if (state.pending[source] === 1 || state.claimed[source] === 1) return false;
-    state.pending[source] = 1;
+    if (this.#isPending(source) || state.claimed[source] === 1) return false;
+    this.#setPending(source, true);
     return true;
+  }
+
+  #isPending(source: number): boolean {
+    return (((this.#state.pending[source >>> 5] ?? 0) >>> (source & 31)) & 1) === 1;
+  }
+
+  #setPending(source: number, pending: boolean): void {
+    const bit = 1 << (source & 31);
+    const word = this.#state.pending[source >>> 5] ?? 0;
+    this.#state.pending[source >>> 5] = pending ? word | bit : word & ~bit;
   }
 
   /** Enabled pending source of the highest priority, the lowest number among equals; 0 for none. */
   #best(context: number, above: number): number {
     const { pending, priorities } = this.#state;
+    const enables = this.#state.enables[context];
     let best = 0;
     let priority = above;
-    for (let source = 1; source <= this.sources; source++) {
-      if (pending[source] !== 1 || !this.#enabled(context, source)) continue;
-      const own = priorities[source] ?? 0;
-      if (own > priority) {
-        best = source;
+    for (let index = 0; index < pending.length; index++) {
+      let word = (pending[index] ?? 0) & (enables?.[index] ?? 0);
+      while (word !== 0) {
+        const bit = 31 - Math.clz32(word & -word);
+        word &= word - 1;
+        const own = priorities[32 * index + bit] ?? 0;
+        if (own <= priority) continue;
+        best = 32 * index + bit;
         priority = own;
       }
     }
@@ -167,7 +173,7 @@ export class Plic implements Device {
   #claim(context: number): number {
     const source = this.#best(context, 0);
     if (source === 0) return 0;
-    this.#state.pending[source] = 0;
+    this.#setPending(source, false);
     this.#state.claimed[source] = 1;
     this.#update();
     return source;
@@ -181,10 +187,9 @@ export class Plic implements Device {
   }
 
   #update(): void {
-    const anyPending = this.#state.pending.includes(1);
     for (let context = 0; context < this.#contexts; context++) {
       const threshold = this.#state.thresholds[context] ?? 0;
-      this.#raised[context] = anyPending && this.#best(context, threshold) !== 0;
+      this.#raised[context] = this.#best(context, threshold) !== 0;
     }
   }
 }

@@ -7,7 +7,8 @@ export interface PlicState {
   /** By source; index 0 is no source. */
   readonly priorities: number[];
   readonly levels: Uint8Array;
-  readonly pending: Uint8Array;
+  /** Bits in words of 32 sources. */
+  readonly pending: Uint32Array;
   /** Claimed and not yet completed: the gateway lets nothing new through. */
   readonly claimed: Uint8Array;
   /** By context: enable bits in words of 32 sources, and the threshold. */
@@ -18,7 +19,7 @@ export interface PlicState {
 export interface SavedPlic extends SavedHeader {
   readonly priorities: readonly number[];
   readonly levels: Uint8Array;
-  readonly pending: Uint8Array;
+  readonly pending: readonly number[];
   readonly claimed: Uint8Array;
   readonly contexts: readonly { readonly enables: readonly number[]; readonly threshold: number }[];
 }
@@ -32,7 +33,7 @@ export function freshPlic(sources: number, contexts: number): PlicState {
   return {
     priorities: Array.from({ length: sources }, () => 0),
     levels: new Uint8Array(sources),
-    pending: new Uint8Array(sources),
+    pending: new Uint32Array(words),
     claimed: new Uint8Array(sources),
     enables: Array.from({ length: contexts }, () => new Uint32Array(words)),
     thresholds: Array.from({ length: contexts }, () => 0),
@@ -45,7 +46,7 @@ export function savePlic(state: PlicState): SavedPlic {
     version: VERSION,
     priorities: [...state.priorities],
     levels: state.levels.slice(),
-    pending: state.pending.slice(),
+    pending: [...state.pending],
     claimed: state.claimed.slice(),
     contexts: state.enables.map((enables, index) => ({
       enables: [...enables],
@@ -63,10 +64,11 @@ export function loadPlic(saved: unknown, sources: number, contexts: number): Pli
     enables: Uint32Array.from(item.uints("enables", words, 0xffffffff)),
     threshold: item.uint("threshold", PLIC_PRIORITY_MAX),
   }));
-  for (const name of ["levels", "pending", "claimed"] as const) {
+  for (const name of ["levels", "claimed"] as const) {
     const flags = fields.bytes(name, sources);
     for (let i = 1; i < flags.length; i++) fresh[name][i] = (flags[i] ?? 0) & 1;
   }
+  fresh.pending.set(fields.uints("pending", words, 0xffffffff));
   loaded.forEach((context, index) => {
     fresh.enables[index]?.set(context.enables);
     fresh.thresholds[index] = context.threshold;

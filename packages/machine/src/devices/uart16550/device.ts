@@ -89,7 +89,7 @@ export class Uart16550 implements Device {
 
   nextTimerNs(): bigint | undefined {
     if (this.#announce) return 0n;
-    return this.#state.output.length > 0 ? this.#state.outputByNs : undefined;
+    return this.#state.outputLength > 0 ? this.#state.outputByNs : undefined;
   }
 
   tick(context: DeviceContext): void {
@@ -104,9 +104,10 @@ export class Uart16550 implements Device {
 
   /** Gives out what the guest has written so far. */
   flush(context: DeviceContext): void {
-    if (this.#state.output.length === 0) return;
-    const data = this.#state.output;
-    this.#state.output = new Uint8Array(0);
+    const state = this.#state;
+    if (state.outputLength === 0) return;
+    const data = state.output.slice(0, state.outputLength);
+    state.outputLength = 0;
     context.emit({ kind: "serialOutput", device: this.name, data });
   }
 
@@ -205,12 +206,9 @@ export class Uart16550 implements Device {
       if (state.input.push(Uint8Array.of(value)) === 0) state.overrun = true;
       return;
     }
-    if (state.output.length === 0) state.outputByNs = context.nowNs() + SERIAL_OUTPUT_WAIT_NS;
-    const grown = new Uint8Array(state.output.length + 1);
-    grown.set(state.output);
-    grown[state.output.length] = value;
-    state.output = grown;
-    if (value === NEWLINE || grown.length >= SERIAL_OUTPUT_BYTES) this.flush(context);
+    if (state.outputLength === 0) state.outputByNs = context.nowNs() + SERIAL_OUTPUT_WAIT_NS;
+    state.output[state.outputLength++] = value;
+    if (value === NEWLINE || state.outputLength >= SERIAL_OUTPUT_BYTES) this.flush(context);
   }
 
   #receive(context: DeviceContext): number {

@@ -22,7 +22,8 @@ export interface UartState {
   /** Bytes taken since the shell was last told of room. */
   taken: number;
   /** Output not yet given out, and the guest time by which it will be. */
-  output: Uint8Array;
+  readonly output: Uint8Array;
+  outputLength: number;
   outputByNs: bigint;
 }
 
@@ -53,7 +54,8 @@ export function freshUart(): UartState {
     modemSeen: 0xb0,
     input: new ByteQueue(INPUT_BUFFER_BYTES),
     taken: 0,
-    output: new Uint8Array(0),
+    output: new Uint8Array(SERIAL_OUTPUT_BYTES),
+    outputLength: 0,
     outputByNs: 0n,
   };
 }
@@ -68,7 +70,7 @@ export function saveUart(state: UartState): SavedUart {
     transmitPending: state.transmitPending,
     modemSeen: state.modemSeen,
     input: state.input.copy(),
-    output: state.output.slice(),
+    output: state.output.slice(0, state.outputLength),
     outputByNs: state.outputByNs,
   };
 }
@@ -79,6 +81,9 @@ export function loadUart(saved: unknown): UartState {
   const [ier = 0, lcr = 0, mcr = 0, fcr = 0, scr = 0] = fields.uints("registers", 5, 0xff);
   const input = new ByteQueue(INPUT_BUFFER_BYTES);
   input.push(fields.bytes("input", INPUT_BUFFER_BYTES));
+  const gathered = fields.bytes("output", SERIAL_OUTPUT_BYTES - 1);
+  const output = new Uint8Array(SERIAL_OUTPUT_BYTES);
+  output.set(gathered);
   return {
     ier,
     lcr,
@@ -91,7 +96,8 @@ export function loadUart(saved: unknown): UartState {
     modemSeen: fields.uint("modemSeen", 0xff),
     input,
     taken: 0,
-    output: fields.bytes("output", SERIAL_OUTPUT_BYTES),
+    output,
+    outputLength: gathered.length,
     outputByNs: fields.u64("outputByNs"),
   };
 }

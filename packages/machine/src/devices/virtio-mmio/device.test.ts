@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BlixardError } from "@blixard/std";
+import { AssertionError, BlixardError } from "@blixard/std";
 import type { DeviceInput } from "../../types.ts";
 import { CHAINS_PER_RUN_MAX } from "../limits.ts";
 import { FakeMemory, Rig } from "../testing/rig.ts";
@@ -387,6 +387,25 @@ test("a run handles a bounded number of chains and goes on at the next tick", ()
   device.tick(rig);
   assert.equal(device.backend.spins, 2 * CHAINS_PER_RUN_MAX);
   assert.equal(runs, 3, "at DRIVER_OK, at the kick, at the tick");
+});
+
+test("a shell that answers from within an effect is a mistake that shows", () => {
+  class Speaks extends Echo {
+    override notify(_queue: number, io: VirtioIo): void {
+      io.emit({ kind: "power", action: "off" });
+    }
+  }
+  const rig = new Rig();
+  const device = new VirtioMmio({ name: "speaks", base: 0 }, new Speaks());
+  const driver = new VirtioDriver(device, rig);
+  assert.ok(driver.start([0]));
+  const answer = {
+    memory: rig.memory,
+    nowNs: () => 0n,
+    setIrq: () => {},
+    emit: () => device.input({ kind: "serialInput", data: new Uint8Array(1) }, rig),
+  };
+  assert.throws(() => device.write(0x50, 4, 0n, answer), AssertionError);
 });
 
 test("saved rings that do not lie in this RAM are dead, other saved nonsense is refused", () => {

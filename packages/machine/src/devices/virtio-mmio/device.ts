@@ -5,8 +5,15 @@
  *   at work -> a bad ring -> DEVICE_NEEDS_RESET, silent until status 0 is written
  */
 
-import type { AccessSize, Device, DeviceContext, DeviceEffect, DeviceInput } from "../../types.ts";
-import type { GuestMemory } from "../../types.ts";
+import { assert, present } from "@blixard/std";
+import type {
+  AccessSize,
+  Device,
+  DeviceContext,
+  DeviceEffect,
+  DeviceInput,
+  GuestMemory,
+} from "../../types.ts";
 import { CHAINS_PER_RUN_MAX } from "../limits.ts";
 import type { VirtioBackend, VirtioIo } from "./backend.ts";
 import type { Chain } from "./chain.ts";
@@ -84,6 +91,7 @@ export class VirtioMmio<Backend extends VirtioBackend = VirtioBackend> implement
   #deferred = new Set<number>();
   /** The backend has not spoken to its shell since power-on or load. */
   #resume = true;
+  readonly #running: Run;
   /** Why the ring was refused, for people. Not part of the state. */
   #brokenReason: string | undefined;
 
@@ -93,6 +101,7 @@ export class VirtioMmio<Backend extends VirtioBackend = VirtioBackend> implement
     this.backend = backend;
     this.#features = backend.features | TRANSPORT_FEATURES;
     this.#state = freshTransport(backend.queueSizes.length);
+    this.#running = this.#makeRun();
   }
 
   /** Why the device asked to be reset, if it does. */
@@ -330,45 +339,108 @@ export class VirtioMmio<Backend extends VirtioBackend = VirtioBackend> implement
 
   /** Runs the backend, then interrupts the driver once for all that was pushed. */
   #run(context: DeviceContext, work: (io: VirtioIo) => void): void {
-    const touched = new Set<number>();
-    let budget = CHAINS_PER_RUN_MAX;
-    const isLive = (): boolean => this.#isLive();
-    const io: VirtioIo = {
-      name: this.name,
-      memory: context.memory,
-      get live(): boolean {
-        return isLive();
-      },
-      negotiated: (bit) => this.#negotiated(bit),
-      pop: (index): Chain | undefined => {
-        const queue = isLive() ? this.#queue(index, context.memory) : undefined;
-        if (queue === undefined) return undefined;
-        if (budget === 0) {
-          this.#deferred.add(index);
-          return undefined;
-        }
-        budget--;
-        const popped = queue.pop();
-        if (popped === undefined || !("broken" in popped)) return popped;
-        this.#break(`queue ${index}: ${popped.broken}`, context);
-        return undefined;
-      },
-      push: (index, head, written): void => {
-        const queue = isLive() ? this.#queue(index, context.memory) : undefined;
-        if (queue === undefined) return;
-        queue.push(head, written);
-        touched.add(index);
-      },
-      defer: (index) => void this.#deferred.add(index),
-      broken: (reason) => this.#break(reason, context),
-      emit: (effect: DeviceEffect) => context.emit(effect),
-    };
-    work(io);
+    const run = this.#running;
+    run.begin(context);
+    work(run);
+    run.end();
     let wanted = false;
-    for (const index of touched) {
-      if (this.#queue(index, context.memory)?.wantsInterrupt() === true) wanted = true;
-    }
+    for (const queue of run.touched) if (queue.wantsInterrupt()) wanted = true;
     if (wanted) this.#interrupt(INTERRUPT_USED, context);
+  }
+
+  /** What a run may do to this transport. One object for all runs: devices are never re-entered. */
+  #makeRun(): Run {
+    return new Run(this.name, {
+      isLive: () => this.#isLive(),
+      negotiated: (bit) => this.#negotiated(bit),
+      queue: (index, memory) => (this.#isLive() ? this.#queue(index, memory) : undefined),
+      defer: (index) => void this.#deferred.add(index),
+      broken: (reason, context) => this.#break(reason, context),
+    });
+  }
+}
+
+interface RunHooks {
+  isLive(): boolean;
+  negotiated(bit: number): boolean;
+  /** A ready queue of a live device. */
+  queue(index: number, memory: GuestMemory): Virtqueue | undefined;
+  defer(index: number): void;
+  broken(reason: string, context: DeviceContext): void;
+}
+
+/** The backend's view of the transport during one access, input or tick. */
+class Run implements VirtioIo {
+  readonly name: string;
+  readonly #hooks: RunHooks;
+  #context: DeviceContext | undefined;
+  #budget = 0;
+  /** Queues that requests were returned to. */
+  readonly touched: Virtqueue[] = [];
+
+  constructor(name: string, hooks: RunHooks) {
+    this.name = name;
+    this.#hooks = hooks;
+  }
+
+  begin(context: DeviceContext): void {
+    assert(this.#context === undefined, `${this.name} is entered while it is at work`);
+    this.#context = context;
+    this.#budget = CHAINS_PER_RUN_MAX;
+    this.touched.length = 0;
+  }
+
+  end(): void {
+    this.#context = undefined;
+  }
+
+  get #running(): DeviceContext {
+    return present(this.#context, "context of a run");
+  }
+
+  get memory(): GuestMemory {
+    return this.#running.memory;
+  }
+
+  get live(): boolean {
+    return this.#hooks.isLive();
+  }
+
+  negotiated(bit: number): boolean {
+    return this.#hooks.negotiated(bit);
+  }
+
+  pop(index: number): Chain | undefined {
+    const queue = this.#hooks.queue(index, this.memory);
+    if (queue === undefined) return undefined;
+    if (this.#budget === 0) {
+      this.#hooks.defer(index);
+      return undefined;
+    }
+    this.#budget--;
+    const popped = queue.pop();
+    if (popped === undefined || !("broken" in popped)) return popped;
+    this.broken(`queue ${index}: ${popped.broken}`);
+    return undefined;
+  }
+
+  push(index: number, head: number, written: number): void {
+    const queue = this.#hooks.queue(index, this.memory);
+    if (queue === undefined) return;
+    queue.push(head, written);
+    if (!this.touched.includes(queue)) this.touched.push(queue);
+  }
+
+  defer(index: number): void {
+    this.#hooks.defer(index);
+  }
+
+  broken(reason: string): void {
+    this.#hooks.broken(reason, this.#running);
+  }
+
+  emit(effect: DeviceEffect): void {
+    this.#running.emit(effect);
   }
 }
 
