@@ -45,21 +45,30 @@ function readJobs(text: string | undefined): number | undefined {
   );
 }
 
-/** Errors: InvalidArgument, and parseArgs' own for options that there are not. */
+const OPTIONS = {
+  store: { type: "boolean" },
+  out: { type: "string" },
+  "reuse-kernel": { type: "boolean" },
+  jobs: { type: "string" },
+  packages: { type: "string" },
+  sources: { type: "string" },
+  cache: { type: "string" },
+  json: { type: "boolean" },
+  help: { type: "boolean" },
+} as const;
+
+function parse() {
+  try {
+    return parseArgs({ options: OPTIONS });
+  } catch (caught) {
+    const reason = caught instanceof Error ? caught.message : String(caught);
+    return fail("InvalidArgument", { field: "arguments", reason }, reason, USAGE);
+  }
+}
+
+/** Errors: InvalidArgument. */
 function readArguments(): Arguments {
-  const { values } = parseArgs({
-    options: {
-      store: { type: "boolean" },
-      out: { type: "string" },
-      "reuse-kernel": { type: "boolean" },
-      jobs: { type: "string" },
-      packages: { type: "string" },
-      sources: { type: "string" },
-      cache: { type: "string" },
-      json: { type: "boolean" },
-      help: { type: "boolean" },
-    },
-  });
+  const { values } = parse();
   if (values.store === true && values.out !== undefined) {
     const reason = "--store already says where the result goes";
     fail("InvalidArgument", { field: "--out", reason }, `Cannot use --out: ${reason}`);
