@@ -1,5 +1,9 @@
-/** Emits floating point. Everything exact goes through the machine; see fp/fast.ts for what may stay here. */
+/**
+ * Emits floating point: the host's operation, a proof that its result and flags are the guest's, and the
+ * exact operation where the proof fails. The proofs are numbered as in fp/fast.ts.
+ */
 
+import { emitFast, TRUNCATES } from "./float-fast.ts";
 import { floatShape } from "../ir/shape.ts";
 import type { FloatFn, IrOp, Value } from "../ir/types.ts";
 import { STATE } from "../memory/layout.ts";
@@ -60,5 +64,16 @@ export function emitFloat(
   local: (value: Value) => number,
   result: number,
 ): void {
-  emitExact(c, op, local, result);
+  const settled = emitFast(c, op, op.args.map(local), result);
+  if (!settled) {
+    emitExact(c, op, local, result);
+    return;
+  }
+  if (op.rounding !== undefined && !TRUNCATES.has(op.fn)) {
+    c.code.get(local(op.rounding)).op("i32.eqz", "i32.and");
+  }
+  if (op.rounding !== undefined && TRUNCATES.has(op.fn)) {
+    c.code.get(local(op.rounding)).i32(1).op("i32.eq", "i32.and");
+  }
+  c.code.op("i32.eqz").if(() => emitExact(c, op, local, result));
 }
