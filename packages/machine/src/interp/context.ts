@@ -41,6 +41,9 @@ export interface Functions {
   readonly float: number;
   /** i64, i64 -> i64. */
   readonly mulhu: number;
+  /** a * b + c; NaN when it does not know. */
+  readonly fma32: number;
+  readonly fma64: number;
 }
 
 export interface Locals {

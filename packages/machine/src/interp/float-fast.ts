@@ -127,6 +127,15 @@ class Fast {
     }
   }
 
+  /** Sections 1 and 5; a result of NaN is not settled. */
+  #fused(): void {
+    const { fma32, fma64 } = this.#c.functions;
+    for (let n = 0; n < 3; n++) this.#push(this.#arg(n));
+    this.#code.call(this.#type === "f32" ? fma32 : fma64).set(this.#result);
+    this.#settled();
+    pushInexact(this.#code).op("i32.and");
+  }
+
   #root(): void {
     this.#compute("sqrt", 1);
     this.#push(this.#result).get(this.#result);
@@ -251,6 +260,8 @@ class Fast {
         this.#convert();
         return true;
       case "fma":
+        this.#fused();
+        return true;
       case "class":
         return false;
     }

@@ -13,6 +13,7 @@ import { ModuleBuilder } from "../wasm/module.ts";
 import type { Context, Functions, Labels, Locals } from "./context.ts";
 import { EXIT, LocalPool, OPERATION } from "./context.ts";
 import { emitHandler } from "./emit.ts";
+import { defineFma32, defineFma64 } from "./fma.ts";
 import { HANDLER_COUNT, handlerNumber, HANDLERS, SPECIAL } from "./handlers.ts";
 
 /** Upper 64 bits of an unsigned product, by 32-bit halves. */
@@ -196,6 +197,11 @@ export function interpreterModule(layout: Layout): Uint8Array<ArrayBuffer> {
     helper: module.import("helper", answer),
     float: module.import("float", { parameters: ["i32", "i32", "i32"], results: [] }),
   };
-  defineRun(module, layout, { ...imports, mulhu: defineMulhu(module) });
+  const functions = {
+    mulhu: defineMulhu(module),
+    fma32: defineFma32(module),
+    fma64: defineFma64(module),
+  };
+  defineRun(module, layout, { ...imports, ...functions });
   return module.encode();
 }
