@@ -25,11 +25,10 @@ import {
 } from "../devices/virtio-console/device.ts";
 import type { VirtioMmio } from "../devices/virtio-mmio/device.ts";
 import { createVirtioRng, type RngBackend } from "../devices/virtio-rng/device.ts";
+import { TIMEBASE_HZ } from "../limits.ts";
 import type { DeviceEffect, GuestMemory } from "../types.ts";
 import type { DeviceDescription } from "./tree.ts";
 
-export const RAM_BASE = 0x8000_0000;
-export const TIMEBASE_HZ = 10_000_000;
 /** Name of the console port of the guest's agent, and its number. */
 export const AGENT_PORT = { name: "blixard.agent.0", port: 1 } as const;
 

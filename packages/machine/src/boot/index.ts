@@ -1,6 +1,7 @@
 /** What the machine and its shell use of booting and of the board. */
 
-export { AGENT_PORT, createBoard, RAM_BASE, TIMEBASE_HZ } from "./board.ts";
+export { AGENT_PORT, createBoard } from "./board.ts";
+export { RAM_BASE, TIMEBASE_HZ } from "../limits.ts";
 export type { Board, BoardOptions } from "./board.ts";
 export { readKernel } from "./image.ts";
 export type { ImageFailure, KernelCompressed, KernelImage } from "./image.ts";
