@@ -20,7 +20,10 @@ import { StateHash } from "./state-hash.ts";
 import type { Bus, DeviceEffect, GuestMemory, StopReason } from "./types.ts";
 
 const NS_PER_INSTRUCTION = NS_PER_TIME_TICK / INSTRUCTIONS_PER_TIME_TICK;
-assert(Number.isInteger(NS_PER_INSTRUCTION), "an instruction takes whole nanoseconds of virtual time");
+assert(
+  Number.isInteger(NS_PER_INSTRUCTION),
+  "an instruction takes whole nanoseconds of virtual time",
+);
 
 /** Guest time: a function of the instructions run, or a clock that the shell reads for us. */
 export type TimeMode =
@@ -57,14 +60,13 @@ export class Machine {
 
   constructor(options: MachineOptions) {
     this.#options = options;
-    let bus: Bus | undefined;
     // The interpreter comes before the bus, which needs its memory.
     const late: Bus = {
-      read: (address, size) => bus?.read(address, size) ?? { ok: false, value: 0n },
-      write: (address, size, value) => bus?.write(address, size, value) ?? false,
-      externalInterrupt: (hart) => bus?.externalInterrupt(hart) ?? false,
-      nextTimerNs: () => bus?.nextTimerNs(),
-      tick: () => bus?.tick(),
+      read: (address, size) => this.#bus?.read(address, size) ?? { ok: false, value: 0n },
+      write: (address, size, value) => this.#bus?.write(address, size, value) ?? false,
+      externalInterrupt: (hart) => this.#bus?.externalInterrupt(hart) ?? false,
+      nextTimerNs: () => this.#bus?.nextTimerNs(),
+      tick: () => this.#bus?.tick(),
     };
     const interpreter: Interpreter = new Interpreter({
       ramBase: RAM_BASE,
@@ -87,8 +89,7 @@ export class Machine {
     });
     this.#interpreter = interpreter;
     this.memory = interpreter.frames;
-    bus = options.createBus?.({ memory: this.memory, nowNs: () => this.nowNs() });
-    this.#bus = bus;
+    this.#bus = options.createBus?.({ memory: this.memory, nowNs: () => this.nowNs() });
   }
 
   #nsAt(ticks: number): bigint {
@@ -205,7 +206,14 @@ export class Machine {
       hash.add(BigInt(n));
     }
     const { satp } = hart;
-    for (const n of [satp.mode, satp.asid, satp.rootPage, hart.spp, hart.scounteren, hart.senvcfg]) {
+    for (const n of [
+      satp.mode,
+      satp.asid,
+      satp.rootPage,
+      hart.spp,
+      hart.scounteren,
+      hart.senvcfg,
+    ]) {
       hash.add(BigInt(n));
     }
     for (const flag of [hart.sie, hart.spie, hart.sum, hart.mxr, hart.softwarePending]) {

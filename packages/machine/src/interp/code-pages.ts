@@ -139,8 +139,7 @@ export class CodePages {
         this.#view.setUint16(at, SPECIAL.straddle, true);
         return;
       }
-      const bits =
-        length === 2 ? low : low | (this.#frames.readU16(physical + slot * 2 + 2) << 16);
+      const bits = length === 2 ? low : low | (this.#frames.readU16(physical + slot * 2 + 2) << 16);
       const ends = this.write(at, bits, slot * 2);
       if (ends) return;
       slot += length / 2;

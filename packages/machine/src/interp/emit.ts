@@ -1,6 +1,6 @@
 /** Emits the body of one handler from the block of its instruction. */
 
-import { present } from "@blixard/std";
+import { present, unreachable } from "@blixard/std";
 import { HELPERS, resultType } from "../ir/shape.ts";
 import type { ConvertFn, HelperName, IrBlock, IrOp, RegisterRef, Value } from "../ir/types.ts";
 import { STATE } from "../memory/layout.ts";
@@ -274,6 +274,8 @@ class HandlerEmitter {
         }
         this.#privilegedHelper(op.helper, op.args);
         return !HELPERS[op.helper].result;
+      default:
+        return unreachable(op);
     }
   }
 

@@ -4,6 +4,7 @@
  * already. Why each test proves that is written in fp/fast.ts, whose section numbers are given here.
  */
 
+import { unreachable } from "@blixard/std";
 import type { FloatFn, FloatType, IrOp } from "../ir/types.ts";
 import { STATE } from "../memory/layout.ts";
 import type { Code, PlainName } from "../wasm/code.ts";
@@ -34,7 +35,12 @@ class Fast {
   readonly #args: readonly number[];
   readonly #result: number;
 
-  constructor(c: Context, op: IrOp & { readonly op: "float" }, args: readonly number[], to: number) {
+  constructor(
+    c: Context,
+    op: IrOp & { readonly op: "float" },
+    args: readonly number[],
+    to: number,
+  ) {
     this.#c = c;
     this.#code = c.code;
     this.#type = op.format;
@@ -153,7 +159,9 @@ class Fast {
   #extreme(fn: "min" | "max"): void {
     const [a, b] = [this.#arg(0), this.#arg(1)];
     this.#push(a).get(b).get(a).get(b);
-    this.#plain(fn === "min" ? "lt" : "gt").op("select").set(this.#result);
+    this.#plain(fn === "min" ? "lt" : "gt")
+      .op("select")
+      .set(this.#result);
     this.#push(a).get(b);
     this.#plain("lt");
     this.#push(a).get(b);
@@ -201,7 +209,11 @@ class Fast {
     const limit = this.#type === "f32" ? 2n ** 24n : 2n ** 53n;
     pushInexact(code).get(value);
     if (fn === "from_u64") code.i64(limit);
-    else code.i64(limit).op("i64.add").i64(2n * limit);
+    else
+      code
+        .i64(limit)
+        .op("i64.add")
+        .i64(2n * limit);
     code.op("i64.lt_u", "i32.or");
   }
 
@@ -264,6 +276,8 @@ class Fast {
         return true;
       case "class":
         return false;
+      default:
+        return unreachable(fn);
     }
   }
 }

@@ -9,24 +9,14 @@ import { assert, present } from "@blixard/std";
 import { cacheBlockPermitted, CACHE_BLOCK_BYTES } from "../isa/riscv64/cbo.ts";
 import { CAUSE, GuestTrap, guestTrap, INTERRUPT } from "../isa/riscv64/causes.ts";
 import { accessCsr } from "../isa/riscv64/csr.ts";
-import { lengthOf } from "../isa/riscv64/decode.ts";
 import type { HartPorts, TranslationChange } from "../isa/riscv64/hart.ts";
 import { Hart, USER } from "../isa/riscv64/hart.ts";
-import { accessFault, joined, translate } from "../isa/riscv64/mmu.ts";
 import type { SbiPorts } from "../isa/riscv64/sbi.ts";
 import { serveSbi } from "../isa/riscv64/sbi.ts";
-import { PAGE_BYTES, SLICE_INSTRUCTIONS_MAX } from "../limits.ts";
+import { SLICE_INSTRUCTIONS_MAX } from "../limits.ts";
 import { Frames } from "../memory/frames.ts";
 import type { Layout } from "../memory/layout.ts";
-import {
-  JUMP_ENTRIES,
-  JUMP_ENTRY_BYTES,
-  JUMPS_BYTES,
-  layoutFor,
-  OPERATION_BYTES,
-  SLOTS_PER_PAGE,
-  STATE,
-} from "../memory/layout.ts";
+import { layoutFor, STATE } from "../memory/layout.ts";
 import { SoftTlb } from "../memory/tlb.ts";
 import { hostOperation } from "../fp/host.ts";
 import { floatShape } from "../ir/shape.ts";
@@ -38,14 +28,9 @@ import { CodePages } from "./code-pages.ts";
 import { EXIT, SLOW, TRAP_VALUE } from "./context.ts";
 import { HELPER_NUMBERS } from "./emit.ts";
 import { FLOAT_NUMBERS } from "./float.ts";
-import { SPECIAL } from "./handlers.ts";
 import { interpreterModule } from "./module.ts";
+import { Place } from "./place.ts";
 import { MemoryRegisters } from "./registers.ts";
-
-/** Tag of an empty jump entry: no page has low bits. */
-const NO_PAGE = 1;
-/** Stores into a page of code, without execution in between, after which its operations are given up. */
-const STORES_TO_CODE_MAX = 16;
 
 export interface InterpreterOptions {
   readonly ramBase: number;
@@ -73,11 +58,6 @@ export interface InterpreterStats {
 
 export type RunStop = "budget" | "waiting" | "stopped";
 
-interface SuperpageRegion {
-  readonly base: bigint;
-  readonly bits: bigint;
-}
-
 export class Interpreter implements HartPorts {
   readonly hart: Hart;
   readonly registers: MemoryRegisters;
@@ -87,6 +67,7 @@ export class Interpreter implements HartPorts {
   readonly #view: DataView;
   readonly #tlb: SoftTlb;
   readonly #code: CodePages;
+  readonly #place: Place;
   readonly #slow: SlowAccess;
   readonly #wasm: WasmFunction;
   #ticksBefore = 0;
@@ -98,13 +79,6 @@ export class Interpreter implements HartPorts {
   #slowAccesses = 0;
   #helperCalls = 0;
   #floatCalls = 0;
-  #fetchMisses = 0;
-  /** Guest page being executed, -1 in the scratch page's case too. */
-  #page = -1;
-  #straddleBits = 0n;
-  #storesToCode = 0;
-  #lastCodeStored = -1;
-  #superpages: SuperpageRegion[] = [];
   /** Called when something outside wants the run to end soon. */
   #stopping = false;
 
@@ -116,9 +90,12 @@ export class Interpreter implements HartPorts {
     this.registers = new MemoryRegisters(memory.buffer);
     this.hart = new Hart(this.registers, this);
     this.frames = new Frames(this.layout, memory.buffer, options.ramBase, options.ramBytes);
-    this.frames.onWrite = (page, offset, length) => this.#codeWritten(page, offset, length);
+    this.frames.onWrite = (page, offset, length) => this.#place.codeWritten(page, offset, length);
     this.#tlb = new SoftTlb(this.layout, memory.buffer);
     this.#code = new CodePages(this.layout, memory.buffer, this.frames);
+    const { hart, frames, layout } = this;
+    const [tlb, code] = [this.#tlb, this.#code];
+    this.#place = new Place({ hart, frames, tlb, code, layout }, memory.buffer);
     this.#slow = new SlowAccess(
       {
         hart: this.hart,
@@ -127,11 +104,10 @@ export class Interpreter implements HartPorts {
         code: this.#code,
         bus: options.bus,
         deviceTouched: () => this.#cutSlice(),
-        superpageCached: (high, low, level) => this.#noteSuperpage(high, low, level),
+        superpageCached: (high, low, level) => this.#place.noteSuperpage(high, low, level),
       },
       memory.buffer,
     );
-    this.#clearJumps();
     const module = compile(interpreterModule(this.layout));
     const exported = instantiate(module, memory, {
       access: (kind = 0) => this.#guarded(() => this.#access(kind)),
@@ -178,7 +154,7 @@ export class Interpreter implements HartPorts {
       slowAccesses: this.#slowAccesses,
       helperCalls: this.#helperCalls,
       floatCalls: this.#floatCalls,
-      fetchMisses: this.#fetchMisses,
+      fetchMisses: this.#place.fetchMisses,
       codePages: this.#code.count,
       predecoded: this.#code.predecoded,
       tlbEntries: this.#tlb.entries(),
@@ -206,139 +182,8 @@ export class Interpreter implements HartPorts {
     this.#view.setUint32(STATE.reservation, 0, true);
   }
 
-  // --- translation --------------------------------------------------------------------------------------
-
-  #noteSuperpage(high: number, low: number, level: number): void {
-    const bits = BigInt(12 + 9 * level);
-    const base = joined(high, low) >> bits;
-    if (this.#superpages.some((known) => known.base === base && known.bits === bits)) return;
-    this.#superpages.push({ base, bits });
-  }
-
-  #clearJumps(): void {
-    const [user] = this.layout.jumpsAt;
-    for (let at = user; at < user + 2 * JUMPS_BYTES; at += JUMP_ENTRY_BYTES) {
-      this.#view.setBigUint64(at, BigInt(NO_PAGE), true);
-    }
-  }
-
   translationChanged(change: TranslationChange): void {
-    if (change.kind === "sum") {
-      if (!this.hart.sum) this.#tlb.flushSupervisorUserPages();
-      return;
-    }
-    this.#clearJumps();
-    if (change.kind === "root") {
-      this.#tlb.flushNonGlobal();
-      return;
-    }
-    if (change.kind === "address") {
-      const { address } = change;
-      // A fence for one address speaks of its leaf entry: a large one may be cached for many addresses.
-      const large = this.#superpages.some(({ base, bits }) => address >> bits === base);
-      if (!large) {
-        this.#tlb.flushAddress(Number(address & 0xffffffffn) | 0);
-        return;
-      }
-    }
-    this.#superpages = [];
-    this.#tlb.flushAll();
-  }
-
-  #codeWritten(page: number, offset: number, length: number): void {
-    if (this.#code.baseOf(page) === 0) return;
-    this.#storesToCode = page === this.#lastCodeStored ? this.#storesToCode + 1 : 1;
-    this.#lastCodeStored = page;
-    if (page === this.#page || this.#storesToCode < STORES_TO_CODE_MAX) {
-      this.#code.invalidate(page, offset, length);
-      return;
-    }
-    this.#code.drop(page);
-    this.#clearJumps();
-  }
-
-  /** Address of the operations of a guest page; predecoded pages lose their write entries. */
-  #codeBase(page: number): number {
-    const found = this.#code.baseOf(page);
-    if (found !== 0) return found;
-    if (this.#code.full) {
-      this.#code.dropAll();
-      this.#clearJumps();
-    }
-    const base = this.#code.create(page);
-    this.#tlb.forbidWrites(this.frames.frameOf(page));
-    return base;
-  }
-
-  /** Physical address that `address` is fetched from. Throws GuestTrap. */
-  #fetchAddress(high: number, low: number): number {
-    const found = translate(this.hart, this.frames, high, low, "fetch");
-    const physical = found.page + (low & (PAGE_BYTES - 1));
-    if (found.level > 0) this.#noteSuperpage(high, low, found.level);
-    if (!this.frames.contains(physical, 2)) throw accessFault("fetch", high, low);
-    return physical;
-  }
-
-  /** Sets the interpreter on pc: page, operation, tables of the privilege. Throws GuestTrap. */
-  #enterPage(): void {
-    const view = this.#view;
-    const low = view.getInt32(STATE.pc, true);
-    const high = view.getInt32(STATE.pc + 4, true);
-    const privilege = this.hart.privilege;
-    const jumps = this.layout.jumpsAt[privilege];
-    view.setUint32(STATE.jumps, jumps, true);
-    view.setUint32(STATE.tlb, this.layout.tlbAt + privilege * 2 * this.layout.tlbTableBytes, true);
-    const entry = jumps + ((low >>> 12) & (JUMP_ENTRIES - 1)) * JUMP_ENTRY_BYTES;
-    const pageLow = (low & ~(PAGE_BYTES - 1)) >>> 0;
-    let base: number;
-    const known = view.getUint32(entry, true) === pageLow && view.getInt32(entry + 4, true) === high;
-    if (known) base = view.getUint32(entry + 8, true);
-    else {
-      this.#fetchMisses++;
-      const page = this.frames.pageOf(this.#fetchAddress(high, low));
-      base = this.#codeBase(page);
-      view.setUint32(entry, pageLow, true);
-      view.setInt32(entry + 4, high, true);
-      view.setUint32(entry + 8, base, true);
-    }
-    view.setUint32(STATE.pageVa, pageLow, true);
-    view.setInt32(STATE.pageVa + 4, high, true);
-    view.setUint32(STATE.pageBase, base, true);
-    view.setUint32(STATE.span, PAGE_BYTES, true);
-    view.setUint32(STATE.ip, base + (low & (PAGE_BYTES - 1)) * (OPERATION_BYTES / 2), true);
-  }
-
-  /** An instruction whose halves lie in two pages is predecoded alone, into the scratch page. */
-  #straddle(): void {
-    const view = this.#view;
-    this.#syncPc();
-    const low = view.getInt32(STATE.pc, true);
-    const high = view.getInt32(STATE.pc + 4, true);
-    const first = this.frames.readU16(this.#fetchAddress(high, low));
-    const nextLow = (low + 2) | 0;
-    const nextHigh = nextLow === 0 ? (high + 1) | 0 : high;
-    const second = this.frames.readU16(this.#fetchAddress(nextHigh, nextLow));
-    const at = this.layout.scratchAt;
-    this.#straddleBits = BigInt((first | (second << 16)) >>> 0);
-    this.#code.write(at, first | (second << 16), undefined);
-    view.setUint16(at + 2 * OPERATION_BYTES, SPECIAL.pageEnd, true);
-    view.setInt32(STATE.pageVa, low, true);
-    view.setInt32(STATE.pageVa + 4, high, true);
-    view.setUint32(STATE.pageBase, at, true);
-    view.setUint32(STATE.ip, at, true);
-    view.setUint32(STATE.span, 0, true);
-    // Its own dispatch will count it.
-    this.#left++;
-  }
-
-  /** Derives pc from the operation being executed. */
-  #syncPc(): void {
-    const view = this.#view;
-    const offset = (view.getUint32(STATE.ip, true) - view.getUint32(STATE.pageBase, true)) >>> 3;
-    const low = view.getUint32(STATE.pageVa, true) + offset;
-    const carry = low >= 2 ** 32 ? 1 : 0;
-    view.setUint32(STATE.pc, low, true);
-    view.setUint32(STATE.pc + 4, view.getUint32(STATE.pageVa + 4, true) + carry, true);
+    this.#place.translationChanged(change);
   }
 
   // --- what WebAssembly calls ---------------------------------------------------------------------------
@@ -351,7 +196,7 @@ export class Interpreter implements HartPorts {
     } catch (error) {
       if (!(error instanceof GuestTrap)) throw error;
       const { exception, value } = error;
-      this.#syncPc();
+      this.#place.syncPc();
       this.#exceptions++;
       this.hart.takeException(guestTrap(exception, value));
       return 1;
@@ -365,7 +210,7 @@ export class Interpreter implements HartPorts {
     const high = view.getInt32(STATE.address + 4, true);
     const size = kind & 15;
     // Stores look at which page is being executed; jumps inside WebAssembly do not tell it.
-    this.#notePage();
+    this.#place.notePage();
     if ((kind & SLOW.atomic) !== 0) {
       const host = this.#slow.place(high, low, size, (kind & SLOW.reserve) !== 0);
       view.setBigUint64(STATE.value, BigInt(host), true);
@@ -378,25 +223,9 @@ export class Interpreter implements HartPorts {
     }
   }
 
-  #notePage(): void {
-    const base = this.#view.getUint32(STATE.pageBase, true);
-    this.#page = base === this.layout.scratchAt ? -1 : this.#code.pageAt(base);
-  }
-
-  /** Encoding of the instruction being executed, for trap values. */
-  #currentBits(): bigint {
-    const view = this.#view;
-    const base = view.getUint32(STATE.pageBase, true);
-    if (base === this.layout.scratchAt) return this.#straddleBits;
-    const offset = (view.getUint32(STATE.ip, true) - base) >>> 3;
-    const at = this.frames.base + this.#code.pageAt(base) * PAGE_BYTES + offset;
-    const first = this.frames.readU16(at);
-    if (lengthOf(first) === 2) return BigInt(first);
-    return BigInt((first | (this.frames.readU16(at + 2) << 16)) >>> 0);
-  }
-
   #cacheBlock(address: bigint, kind: number): void {
-    if (!cacheBlockPermitted(this.hart, kind)) throw guestTrap(CAUSE.illegal, this.#currentBits());
+    if (!cacheBlockPermitted(this.hart, kind))
+      throw guestTrap(CAUSE.illegal, this.#place.currentBits());
     const start = address & ~BigInt(CACHE_BLOCK_BYTES - 1);
     const [high, low] = [Number(start >> 32n) | 0, Number(start & 0xffffffffn) | 0];
     const physical = this.#slow.block(high, low, CACHE_BLOCK_BYTES);
@@ -405,7 +234,7 @@ export class Interpreter implements HartPorts {
 
   #helper(number: number): void {
     this.#helperCalls++;
-    this.#notePage();
+    this.#place.notePage();
     const view = this.#view;
     const argument = (n: number): bigint => view.getBigUint64(STATE.arguments + 8 * n, true);
     const { hart } = this;
@@ -451,7 +280,7 @@ export class Interpreter implements HartPorts {
     try {
       return serve();
     } catch (error) {
-      if (error instanceof GuestTrap) throw guestTrap(error.exception, this.#currentBits());
+      if (error instanceof GuestTrap) throw guestTrap(error.exception, this.#place.currentBits());
       throw error;
     }
   }
@@ -491,15 +320,15 @@ export class Interpreter implements HartPorts {
   #guardFailed(): void {
     const kind = this.#view.getUint32(STATE.trapValue, true);
     const cause = this.#view.getUint32(STATE.trapCause, true);
-    const bits = kind === TRAP_VALUE.bits ? this.#currentBits() : 0n;
-    this.#syncPc();
+    const bits = kind === TRAP_VALUE.bits ? this.#place.currentBits() : 0n;
+    this.#place.syncPc();
     this.#raise(cause, kind === TRAP_VALUE.pc ? this.registers.pc : bits);
   }
 
   #handle(exit: number): void {
     switch (exit) {
       case EXIT.budget:
-        this.#syncPc();
+        this.#place.syncPc();
         return;
       case EXIT.leave:
       case EXIT.fetch:
@@ -515,7 +344,7 @@ export class Interpreter implements HartPorts {
 
   /** Runs WebAssembly from pc until it has something for us; pc is right afterwards. */
   #enter(): void {
-    const entered = this.#trapping(() => this.#enterPage());
+    const entered = this.#trapping(() => this.#place.enterPage());
     if (!entered) {
       // The fetch that failed was an instruction begun.
       this.#left--;
@@ -523,7 +352,7 @@ export class Interpreter implements HartPorts {
     }
     let exit = this.#wasm();
     while (exit === EXIT.straddle) {
-      if (!this.#trapping(() => this.#straddle())) return;
+      if (!this.#trapping(() => this.#place.straddle())) return;
       exit = this.#wasm();
     }
     this.#handle(exit);
@@ -579,5 +408,3 @@ export class Interpreter implements HartPorts {
     return hart.waiting ? "waiting" : "budget";
   }
 }
-
-assert(SLOTS_PER_PAGE * 2 === PAGE_BYTES, "a slot for every halfword");

@@ -30,8 +30,15 @@ export const storeName = (size: number): MemoryName => STORES[size] ?? "i64.stor
 function emitLookup(c: Context, address: number, host: number, size: number, write: boolean): void {
   const { code, layout, locals } = c;
   code.get(address).get(address).op("i32.wrap_i64").i32(9).op("i32.shr_u");
-  code.i32(layout.tlbTableBytes - 8).op("i32.and").get(locals.tlb).op("i32.add");
-  code.memory("i64.load", write ? layout.tlbTableBytes : 0).op("i64.xor").tee(host);
+  code
+    .i32(layout.tlbTableBytes - 8)
+    .op("i32.and")
+    .get(locals.tlb)
+    .op("i32.add");
+  code
+    .memory("i64.load", write ? layout.tlbTableBytes : 0)
+    .op("i64.xor")
+    .tee(host);
   const mask = -(2n ** BigInt(layout.addressBits)) | BigInt(size - 1);
   code.i64(mask).op("i64.and").i64(0).op("i64.ne");
 }

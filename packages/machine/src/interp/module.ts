@@ -71,7 +71,11 @@ function emitJump(c: Context, next: Label): void {
     code.br(next);
   });
   code.get(locals.target).op("i32.wrap_i64").i32(8).op("i32.shr_u");
-  code.i32((JUMP_ENTRIES - 1) * 16).op("i32.and").i32(0).memory("i32.load", STATE.jumps);
+  code
+    .i32((JUMP_ENTRIES - 1) * 16)
+    .op("i32.and")
+    .i32(0)
+    .memory("i32.load", STATE.jumps);
   code.op("i32.add").set(entry);
   code.get(locals.target).i64(-4096).op("i64.and").tee(page);
   code.get(entry).memory("i64.load").op("i64.eq");

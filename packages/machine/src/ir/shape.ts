@@ -1,6 +1,15 @@
 /** Static facts about operations: result types, helper signatures, which may trap. */
 
-import type { ConvertFn, FloatFn, FloatType, HelperName, IrOp, IrType, RegisterRef } from "./types.ts";
+import { unreachable } from "@blixard/std";
+import type {
+  ConvertFn,
+  FloatFn,
+  FloatType,
+  HelperName,
+  IrOp,
+  IrType,
+  RegisterRef,
+} from "./types.ts";
 
 interface Signature {
   readonly from: IrType;
@@ -83,6 +92,8 @@ export function floatShape(fn: FloatFn, format: FloatType): FloatShape {
       return { args: ["i64"], result: format, rounds: true };
     case "convert":
       return { args: [other], result: format, rounds: true };
+    default:
+      return unreachable(fn);
   }
 }
 
@@ -121,6 +132,8 @@ export function resultType(op: IrOp): IrType | undefined {
     case "store":
     case "guard":
       return undefined;
+    default:
+      return unreachable(op);
   }
 }
 

@@ -39,14 +39,7 @@ export type StateName = "pc" | "nextPc" | "frm" | "fpOn" | "fpDirty";
 export type IntegerType = "i32" | "i64";
 export type FloatType = "f32" | "f64";
 
-export type UnaryFn =
-  | "clz"
-  | "ctz"
-  | "popcnt"
-  | "eqz"
-  | "extend8_s"
-  | "extend16_s"
-  | "extend32_s";
+export type UnaryFn = "clz" | "ctz" | "popcnt" | "eqz" | "extend8_s" | "extend16_s" | "extend32_s";
 
 export type BinaryFn =
   | "add"

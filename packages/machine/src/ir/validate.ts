@@ -1,6 +1,6 @@
 /** The rules of the representation, checked once for every entry of a decode table. */
 
-import { assert } from "@blixard/std";
+import { assert, unreachable } from "@blixard/std";
 import { CONVERSIONS, floatShape, HELPERS, mayTrap, registerType, resultType } from "./shape.ts";
 import type { IrBlock, IrOp, IrType, Value } from "./types.ts";
 
@@ -54,6 +54,8 @@ export function operands(op: IrOp): Expect {
     case "call":
       assert(HELPERS[op.helper].args === op.args.length, `arguments of ${op.helper}`);
       return op.args.map((value): readonly [Value, IrType] => [value, "i64"]);
+    default:
+      return unreachable(op);
   }
 }
 
@@ -61,7 +63,10 @@ export function operands(op: IrOp): Expect {
 export function validate(block: IrBlock): void {
   const types: (IrType | undefined)[] = [];
   const check = (value: Value, type: IrType, where: string): void => {
-    assert(Number.isInteger(value) && value >= 0 && value < types.length, `${where}: undefined value`);
+    assert(
+      Number.isInteger(value) && value >= 0 && value < types.length,
+      `${where}: undefined value`,
+    );
     assert(types[value] === type, `${where}: ${type} expected, got ${String(types[value])}`);
   };
   let written = false;

@@ -3,7 +3,7 @@
  * Written to be checked by eye; nothing here is shared with the interpreter but the blocks.
  */
 
-import { present } from "@blixard/std";
+import { present, unreachable } from "@blixard/std";
 import type { AtomicFn, BinaryFn, CompareFn, IrBlock, IrOp } from "../ir/types.ts";
 import type { ConvertFn, HelperName, StateName, UnaryFn } from "../ir/types.ts";
 import type { RegisterRef } from "../ir/types.ts";
@@ -63,6 +63,8 @@ function unary(fn: UnaryFn, bits: number, a: bigint): bigint {
       return unsigned(bits, signed(16, a));
     case "extend32_s":
       return unsigned(bits, signed(32, a));
+    default:
+      return unreachable(fn);
   }
 }
 
@@ -101,6 +103,8 @@ function binary(fn: BinaryFn, bits: number, a: bigint, b: bigint): bigint {
       return wrapped((a << amount) | (a >> (BigInt(bits) - amount)));
     case "rotr":
       return wrapped((a >> amount) | (a << (BigInt(bits) - amount)));
+    default:
+      return unreachable(fn);
   }
 }
 
@@ -118,6 +122,8 @@ function compare(fn: CompareFn, bits: number, a: bigint, b: bigint): boolean {
       return signed(bits, a) < signed(bits, b);
     case "ge_s":
       return signed(bits, a) >= signed(bits, b);
+    default:
+      return unreachable(fn);
   }
 }
 
@@ -137,6 +143,8 @@ function convert(fn: ConvertFn, a: bigint): bigint {
     case "f32_bits":
     case "bits_f32":
       return a;
+    default:
+      return unreachable(fn);
   }
 }
 
@@ -164,6 +172,8 @@ export function atomicResult(fn: AtomicFn, size: number, old: bigint, operand: b
       return a < b ? a : b;
     case "maxu":
       return a > b ? a : b;
+    default:
+      return unreachable(fn);
   }
 }
 
@@ -258,6 +268,8 @@ function operation(op: IrOp, value: (at: number) => bigint, around: Surroundings
       return 0n;
     case "call":
       return helper(op.helper, op.args.map(value), around);
+    default:
+      return unreachable(op);
   }
 }
 
@@ -265,8 +277,7 @@ function operation(op: IrOp, value: (at: number) => bigint, around: Surroundings
 export function evaluate(block: IrBlock, around: Surroundings): Outcome {
   const values: bigint[] = [];
   const value = (at: number): bigint => present(values[at], "value");
-  const relative = (): bigint =>
-    unsigned(64, around.getState("pc") + BigInt(around.fields.imm));
+  const relative = (): bigint => unsigned(64, around.getState("pc") + BigInt(around.fields.imm));
   for (const op of block.ops) values.push(operation(op, value, around));
   const { exit } = block;
   switch (exit.kind) {
@@ -278,5 +289,7 @@ export function evaluate(block: IrBlock, around: Surroundings): Outcome {
       return { target: value(exit.condition) !== 0n ? relative() : undefined, leave: false };
     case "jumpRelative":
       return { target: relative(), leave: false };
+    default:
+      return unreachable(exit);
   }
 }

@@ -3,6 +3,7 @@
  * defines what the fast executions must do; its own definition is the specification.
  */
 
+import { unreachable } from "@blixard/std";
 import { accessCsr } from "../isa/riscv64/csr.ts";
 import { CAUSE, GuestTrap, guestTrap } from "../isa/riscv64/causes.ts";
 import { decode, lengthOf } from "../isa/riscv64/decode.ts";
@@ -270,6 +271,8 @@ export class ReferenceMachine implements HartPorts {
         return this.registers.fs === 0 ? 0n : 1n;
       case "fpDirty":
         return this.registers.fs === 3 ? 1n : 0n;
+      default:
+        return unreachable(name);
     }
   }
 
@@ -339,4 +342,3 @@ export class ReferenceMachine implements HartPorts {
     };
   }
 }
-

@@ -54,5 +54,8 @@ test("a module with a loop, a table jump, memory and an import runs", () => {
   assert.equal(sum?.(10), 55);
   assert.deepEqual(seen, [55]);
   assert.equal(new DataView(memory.buffer).getInt32(8, true), 55);
-  assert.deepEqual([0, 1, 7].map((x) => pick?.(x)), [100, 101, -1]);
+  assert.deepEqual(
+    [0, 1, 7].map((x) => pick?.(x)),
+    [100, 101, -1],
+  );
 });

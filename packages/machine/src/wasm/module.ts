@@ -101,13 +101,7 @@ export class ModuleBuilder {
     const exports = this.#defined.flatMap(({ exportName }, position) =>
       exportName === undefined
         ? []
-        : [
-            [
-              ...text(exportName),
-              FUNCTION_KIND,
-              ...unsignedLeb(this.#imports.length + position),
-            ],
-          ],
+        : [[...text(exportName), FUNCTION_KIND, ...unsignedLeb(this.#imports.length + position)]],
     );
     const functions = this.#defined.map(({ type }) => unsignedLeb(type));
     const codes = this.#defined.map(({ code }) => [...code.encode()]);

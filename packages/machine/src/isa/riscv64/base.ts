@@ -7,7 +7,12 @@ import type { Instruction } from "./encoding.ts";
 import { byF3, byF7, row, shiftRow } from "./encoding.ts";
 
 /** The low halves as i32, computed on, and sign-extended: what every "w" instruction does. */
-export function word(b: Builder, compute: (a: Value, c: Value) => Value, a: Value, c: Value): Value {
+export function word(
+  b: Builder,
+  compute: (a: Value, c: Value) => Value,
+  a: Value,
+  c: Value,
+): Value {
   return b.convert("extend_s", compute(b.convert("wrap", a), b.convert("wrap", c)));
 }
 
@@ -34,9 +39,7 @@ function registerWord(name: string, f3: number, f7: number, fn: BinaryFn): Instr
   );
 }
 function shift(name: string, f3: number, f7: number, fn: BinaryFn): Instruction {
-  return shiftRow(name, "i", 64, f3, f7, (b) =>
-    b.setX(b.binary(fn, b.x("rs1"), b.field("imm"))),
-  );
+  return shiftRow(name, "i", 64, f3, f7, (b) => b.setX(b.binary(fn, b.x("rs1"), b.field("imm"))));
 }
 function shiftWord(name: string, f3: number, f7: number, fn: BinaryFn): Instruction {
   return shiftRow(name, "i", 32, f3, f7, (b) =>
@@ -47,9 +50,7 @@ const flag = (b: Builder, value: Value): Value => b.convert("extend_u", value);
 
 export const BASE: readonly Instruction[] = [
   row("lui", "i", "U", 0x7f, 0x37, (b) => b.setX(b.field("imm"))),
-  row("auipc", "i", "U", 0x7f, 0x17, (b) =>
-    b.setX(b.binary("add", b.state("pc"), b.field("imm"))),
-  ),
+  row("auipc", "i", "U", 0x7f, 0x17, (b) => b.setX(b.binary("add", b.state("pc"), b.field("imm")))),
   row("jal", "i", "J", 0x7f, 0x6f, (b) => {
     b.setX(b.state("nextPc"));
     b.jumpRelative();
@@ -92,12 +93,8 @@ export const BASE: readonly Instruction[] = [
   register("add", 0, 0x00, "add"),
   register("sub", 0, 0x20, "sub"),
   register("sll", 1, 0x00, "shl"),
-  byF7("slt", "i", 0x33, 2, 0, (b) =>
-    b.setX(flag(b, b.compare("lt_s", b.x("rs1"), b.x("rs2")))),
-  ),
-  byF7("sltu", "i", 0x33, 3, 0, (b) =>
-    b.setX(flag(b, b.compare("lt_u", b.x("rs1"), b.x("rs2")))),
-  ),
+  byF7("slt", "i", 0x33, 2, 0, (b) => b.setX(flag(b, b.compare("lt_s", b.x("rs1"), b.x("rs2"))))),
+  byF7("sltu", "i", 0x33, 3, 0, (b) => b.setX(flag(b, b.compare("lt_u", b.x("rs1"), b.x("rs2"))))),
   register("xor", 4, 0x00, "xor"),
   register("srl", 5, 0x00, "shr_u"),
   register("sra", 5, 0x20, "shr_s"),
@@ -123,7 +120,12 @@ export const BASE: readonly Instruction[] = [
 ];
 
 /** Quotient or remainder with RISC-V's results for a zero divisor and for overflow. */
-function division(b: Builder, fn: "div_s" | "div_u" | "rem_s" | "rem_u", a: Value, c: Value): Value {
+function division(
+  b: Builder,
+  fn: "div_s" | "div_u" | "rem_s" | "rem_u",
+  a: Value,
+  c: Value,
+): Value {
   const wide = b.typeOf(a) === "i64";
   const constant = (value: number): Value => (wide ? b.i64(value) : b.i32(value));
   const byZero = b.unary("eqz", c);
@@ -217,9 +219,7 @@ export const SYSTEM: readonly Instruction[] = [
     b.call("ecall");
     b.leave();
   }),
-  row("ebreak", "system", "I", -1, 0x00100073, (b) =>
-    b.guard(b.i32(0), CAUSE.breakpoint, "pc"),
-  ),
+  row("ebreak", "system", "I", -1, 0x00100073, (b) => b.guard(b.i32(0), CAUSE.breakpoint, "pc")),
   row("sret", "system", "I", -1, 0x10200073, (b) => b.jump(b.call("sret"), true)),
   row("wfi", "system", "I", -1, 0x10500073, (b) => {
     b.call("wfi");

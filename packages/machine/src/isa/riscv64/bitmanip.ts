@@ -49,9 +49,7 @@ type BitBuild = (b: Builder, value: Value, position: Value) => Value;
 function bitRows(name: string, f3: number, f7: number, compute: BitBuild): Instruction[] {
   return [
     binary(name, "zbs", f3, f7, compute),
-    shiftRow(`${name}i`, "zbs", 64, f3, f7, (b) =>
-      b.setX(compute(b, b.x("rs1"), b.field("imm"))),
-    ),
+    shiftRow(`${name}i`, "zbs", 64, f3, f7, (b) => b.setX(compute(b, b.x("rs1"), b.field("imm")))),
   ];
 }
 
@@ -86,9 +84,7 @@ export const BITMANIP: readonly Instruction[] = [
   byF7("rorw", "zbb", 0x3b, 5, 0x30, (b) =>
     b.setX(word(b, (a, c) => b.binary("rotr", a, c), b.x("rs1"), b.x("rs2"))),
   ),
-  shiftRow("rori", "zbb", 64, 5, 0x30, (b) =>
-    b.setX(b.binary("rotr", b.x("rs1"), b.field("imm"))),
-  ),
+  shiftRow("rori", "zbb", 64, 5, 0x30, (b) => b.setX(b.binary("rotr", b.x("rs1"), b.field("imm")))),
   shiftRow("roriw", "zbb", 32, 5, 0x30, (b) =>
     b.setX(word(b, (a, c) => b.binary("rotr", a, c), b.x("rs1"), b.field("imm"))),
   ),
@@ -100,10 +96,6 @@ export const BITMANIP: readonly Instruction[] = [
   ...bitRows("bext", 5, 0x24, (b, value, position) =>
     b.binary("and", b.binary("shr_u", value, position), b.i64(1)),
   ),
-  ...bitRows("binv", 1, 0x34, (b, value, position) =>
-    b.binary("xor", value, oneBit(b, position)),
-  ),
-  ...bitRows("bset", 1, 0x14, (b, value, position) =>
-    b.binary("or", value, oneBit(b, position)),
-  ),
+  ...bitRows("binv", 1, 0x34, (b, value, position) => b.binary("xor", value, oneBit(b, position))),
+  ...bitRows("bset", 1, 0x14, (b, value, position) => b.binary("or", value, oneBit(b, position))),
 ];

@@ -19,8 +19,14 @@ const itype = (opcode: number, f3: number, rd: number, rs1: number, imm: number)
   (imm << 20) | (rs1 << 15) | (f3 << 12) | (rd << 7) | opcode;
 const stype = (opcode: number, f3: number, rs1: number, rs2: number, imm: number): number =>
   ((imm >> 5) << 25) | (rs2 << 20) | (rs1 << 15) | (f3 << 12) | ((imm & 31) << 7) | opcode;
-const rtype = (opcode: number, f3: number, f7: number, rd: number, rs1: number, rs2: number): number =>
-  (f7 << 25) | (rs2 << 20) | (rs1 << 15) | (f3 << 12) | (rd << 7) | opcode;
+const rtype = (
+  opcode: number,
+  f3: number,
+  f7: number,
+  rd: number,
+  rs1: number,
+  rs2: number,
+): number => (f7 << 25) | (rs2 << 20) | (rs1 << 15) | (f3 << 12) | (rd << 7) | opcode;
 const jump = (rd: number, imm: number): number =>
   (((imm >> 20) & 1) << 31) |
   (((imm >> 1) & 0x3ff) << 21) |

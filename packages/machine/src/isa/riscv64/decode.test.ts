@@ -64,9 +64,9 @@ test("known encodings decode to their instruction and operands", () => {
   for (const [bits, name, fields] of KNOWN) {
     const decoded = decode(bits);
     assert.equal(decoded?.instruction.name, name, bits.toString(16));
+    const found: Readonly<Record<string, number>> = { ...decoded?.fields };
     for (const [field, value] of Object.entries(fields)) {
-      // Every key of the expectation is a field of the encoding.
-      const actual: number | undefined = (decoded?.fields as unknown as Record<string, number>)[field];
+      const actual = found[field];
       assert.equal(actual, value, `${name}.${field} of ${bits.toString(16)}`);
     }
     assert.equal(decoded?.length, (bits & 3) === 3 ? 4 : 2);
@@ -75,9 +75,24 @@ test("known encodings decode to their instruction and operands", () => {
 
 test("reserved and unknown encodings are illegal", () => {
   const illegal = [
-    0x0000, 0x0004, 0x8000, 0x9c41, 0x2001, 0x6101, 0x8002, 0x4002, 0x6002, 0xffffffff, 0x0000007f,
+    0x0000,
+    0x0004,
+    0x8000,
+    0x9c41,
+    0x2001,
+    0x6101,
+    0x8002,
+    0x4002,
+    0x6002,
+    0xffffffff,
+    0x0000007f,
     // slliw with a shift of 32; mret; uret; ld of a size that does not exist; fmt of half precision.
-    0x0205151b, 0x30200073, 0x00200073, 0x00057503 | 0x4000, 0x04b57553, 0x12050173,
+    0x0205151b,
+    0x30200073,
+    0x00200073,
+    0x00057503 | 0x4000,
+    0x04b57553,
+    0x12050173,
   ];
   for (const bits of illegal) assert.equal(decode(bits), undefined, bits.toString(16));
 });

@@ -1,5 +1,6 @@
 /** Formats of the base encoding (RISC-V unprivileged specification, chapter 2.2) and what fields they hold. */
 
+import { unreachable } from "@blixard/std";
 import type { Builder } from "../../ir/builder.ts";
 import { buildBlock } from "../../ir/builder.ts";
 import type { IrBlock } from "../../ir/types.ts";
@@ -58,16 +59,15 @@ function immediate(format: Format, bits: number): number {
       return bits & 0xfffff000;
     case "J":
       return (
-        ((bits >> 31) << 20) |
-        (bits & 0xff000) |
-        ((bits >>> 9) & 0x800) |
-        ((bits >>> 20) & 0x7fe)
+        ((bits >> 31) << 20) | (bits & 0xff000) | ((bits >>> 9) & 0x800) | ((bits >>> 20) & 0x7fe)
       );
     case "shift":
       return (bits >>> 20) & 63;
     case "csr":
     case "csri":
       return bits >>> 20;
+    default:
+      return unreachable(format);
   }
 }
 
@@ -129,14 +129,7 @@ export const byRs2 = (
   rs2: number,
   build: Build,
 ): Instruction =>
-  row(
-    name,
-    extension,
-    "R",
-    0xfff0707f,
-    opcode | (f3 << 12) | (f7 << 25) | (rs2 << 20),
-    build,
-  );
+  row(name, extension, "R", 0xfff0707f, opcode | (f3 << 12) | (f7 << 25) | (rs2 << 20), build);
 
 /** Shift by an immediate of 6 bits (`width` 64) or 5 (`width` 32). */
 export const shiftRow = (

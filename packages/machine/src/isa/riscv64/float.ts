@@ -70,7 +70,13 @@ function arithmetic(w: Width, name: string, f5: number, fn: FloatFn): Instructio
 }
 
 /** Fused multiply-add; the sign of the product and of the addend are flipped first, which is exact. */
-function fused(w: Width, name: string, opcode: number, minusA: boolean, minusC: boolean): Instruction {
+function fused(
+  w: Width,
+  name: string,
+  opcode: number,
+  minusA: boolean,
+  minusC: boolean,
+): Instruction {
   return row(`${name}.${w.suffix}`, w.extension, "R", 0x0600007f, opcode | (w.fmt << 25), (b) => {
     guardOn(b);
     const mode = rounding(b);
@@ -87,7 +93,12 @@ function fused(w: Width, name: string, opcode: number, minusA: boolean, minusC: 
 }
 
 /** The magnitude of rs1 with a sign made of both signs. */
-function signInjection(w: Width, name: string, f3: number, combine: BinaryFn | "copy" | "not"): Instruction {
+function signInjection(
+  w: Width,
+  name: string,
+  f3: number,
+  combine: BinaryFn | "copy" | "not",
+): Instruction {
   return op(`${name}.${w.suffix}`, w, 4, { f3 }, (b) => {
     const single = w.type === "f32";
     const bits = (field: RegisterField): Value =>
@@ -109,13 +120,7 @@ function signInjection(w: Width, name: string, f3: number, combine: BinaryFn | "
 
 function compare(w: Width, name: string, f3: number, fn: "eq" | "lt" | "le"): Instruction {
   return op(`${name}.${w.suffix}`, w, 0x14, { f3 }, (b) => {
-    const result = b.float(
-      fn,
-      w.type,
-      undefined,
-      read(b, w.type, "rs1"),
-      read(b, w.type, "rs2"),
-    );
+    const result = b.float(fn, w.type, undefined, read(b, w.type, "rs1"), read(b, w.type, "rs2"));
     b.setX(b.convert("extend_u", result));
     b.setState("fpDirty", b.i32(1));
   });

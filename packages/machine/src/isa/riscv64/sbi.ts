@@ -170,7 +170,13 @@ function legacy(hart: Hart, ports: SbiPorts, extension: number, argument: bigint
   }
 }
 
-function extended(hart: Hart, ports: SbiPorts, extension: bigint, fid: number, a: bigint[]): Answer {
+function extended(
+  hart: Hart,
+  ports: SbiPorts,
+  extension: bigint,
+  fid: number,
+  a: bigint[],
+): Answer {
   const [a0 = 0n, a1 = 0n, a2 = 0n, a3 = 0n] = a;
   switch (Number(extension)) {
     case EXTENSION.base:
@@ -215,4 +221,3 @@ export function serveSbi(hart: Hart, ports: SbiPorts): void {
   registers.setX(10, BigInt.asUintN(64, result.error));
   registers.setX(11, BigInt.asUintN(64, result.value));
 }
-

@@ -9,18 +9,7 @@ import { CSR } from "../../isa/riscv64/csr.ts";
 import { INSTRUCTIONS } from "../../isa/riscv64/decode.ts";
 import type { Instruction } from "../../isa/riscv64/encoding.ts";
 
-export const SUITES = [
-  "i",
-  "m",
-  "a",
-  "f",
-  "d",
-  "c",
-  "zb",
-  "zicsr",
-  "system",
-  "mix",
-] as const;
+export const SUITES = ["i", "m", "a", "f", "d", "c", "zb", "zicsr", "system", "mix"] as const;
 export type Suite = (typeof SUITES)[number];
 
 export const RAM_BASE = 0x8000_0000;
@@ -44,7 +33,11 @@ export interface Guest {
   readonly f: readonly bigint[];
   readonly privilege: 0 | 1;
   readonly stvec: bigint;
-  readonly satp: { readonly mode: 0 | 8 | 9 | 10; readonly asid: number; readonly rootPage: number };
+  readonly satp: {
+    readonly mode: 0 | 8 | 9 | 10;
+    readonly asid: number;
+    readonly rootPage: number;
+  };
   readonly fs: number;
   readonly frm: number;
   readonly fflags: number;
@@ -163,7 +156,8 @@ function encoding(random: Prng, row: Instruction): number {
     else set(7, 5, random.below(32) & (random.chance(0.7) ? 24 : 31));
   }
   // Pointers live longer when most results go elsewhere.
-  if (row.format !== "S" && row.format !== "B" && random.chance(0.8)) set(7, 5, 14 + random.below(18));
+  if (row.format !== "S" && row.format !== "B" && random.chance(0.8))
+    set(7, 5, 14 + random.below(18));
   if (row.format === "B") {
     const imm = branchOffset(random);
     bits = setField(bits, 7, 1, imm >> 11);

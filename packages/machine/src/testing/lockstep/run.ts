@@ -171,7 +171,8 @@ function load(pair: Pair, guest: Guest): void {
   pair.reference.memory.bytes.set(guest.image);
   const zeros = new Uint8Array(PAGE);
   for (let n = IMAGE_PAGES; n < RAM_BYTES / PAGE; n++) {
-    if (pair.interpreter.frames.isTouched(n)) pair.interpreter.frames.write(RAM_BASE + n * PAGE, zeros);
+    if (pair.interpreter.frames.isTouched(n))
+      pair.interpreter.frames.write(RAM_BASE + n * PAGE, zeros);
   }
   pair.interpreter.frames.write(RAM_BASE, guest.image);
   setHart(pair.reference.hart, guest);
