@@ -153,7 +153,7 @@ function explainKept(cluster: LocalCluster): void {
   const note = json ? console.error : console.log;
   note(`\nleft running in ${cluster.dir}; reach it with:`);
   note(`  npm run blixard -- vm ls --data ${node.dataDir}`);
-  note(`  npm run blixard -- vm exec ${VM} --data ${node.dataDir} -- uname -a`);
+  note(`  npm run blixard -- vm exec --data ${node.dataDir} ${VM} -- uname -a`);
   note(`end it with: pkill -f ${cluster.dir} ; rm -r ${cluster.dir}`);
 }
 
