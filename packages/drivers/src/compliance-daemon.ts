@@ -4,12 +4,13 @@
  */
 
 import { as, type Epoch } from "@blixard/std";
-import { createDriver } from "./create.ts";
+import { createDriver, DRIVER_NAMES } from "./create.ts";
 import { DirImageStore } from "./image/dir-store.ts";
 import { readSpec } from "./state.ts";
 
 const [driverName, dataDir = "", images = "", spec = "", deadline] = process.argv.slice(2);
-const driver = createDriver(driverName === "qemu" ? "qemu" : "fake", {
+const known = DRIVER_NAMES.find((name) => name === driverName) ?? "fake";
+const driver = createDriver(known, {
   dataDir,
   images: new DirImageStore(images),
 });

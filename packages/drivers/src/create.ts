@@ -2,6 +2,8 @@
 
 import { BlixardError, failure } from "@blixard/std";
 import { SupervisedDriver, type SupervisedDriverOptions } from "./driver/driver.ts";
+import type { Backend } from "./driver/backend.ts";
+import { EmbeddedBackend } from "./driver/embedded.ts";
 import { fakeBackend } from "./driver/fake.ts";
 import { QemuBackend } from "./driver/qemu.ts";
 import type { ImageStore } from "./image/types.ts";
@@ -12,12 +14,17 @@ export interface DriverOptions extends SupervisedDriverOptions {
 }
 
 /** "fake" runs no guest and isolates nothing: it is for tests and never chosen by itself. */
-export type DriverName = "qemu" | "fake";
+export const DRIVER_NAMES = ["qemu", "embedded", "fake"] as const;
+export type DriverName = (typeof DRIVER_NAMES)[number];
+
+const BACKENDS: { readonly [N in DriverName]: (options: DriverOptions) => Backend } = {
+  qemu: (options) => new QemuBackend({ ...options, scratch: options.dataDir }),
+  embedded: () => new EmbeddedBackend(),
+  fake: () => fakeBackend,
+};
 
 export function createDriver(name: DriverName, options: DriverOptions): VmDriver {
-  const backend =
-    name === "qemu" ? new QemuBackend({ ...options, scratch: options.dataDir }) : fakeBackend;
-  return new SupervisedDriver(backend, options);
+  return new SupervisedDriver(BACKENDS[name](options), options);
 }
 
 export interface DetectedDriver {
@@ -27,12 +34,16 @@ export interface DetectedDriver {
 
 /** Probes every real driver, best first. */
 export async function detectDrivers(options: DriverOptions): Promise<readonly DetectedDriver[]> {
-  const driver = createDriver("qemu", options);
-  try {
-    return [{ name: "qemu", probe: await driver.probe() }];
-  } finally {
-    await driver.close();
+  const found: DetectedDriver[] = [];
+  for (const name of ["qemu", "embedded"] as const) {
+    const driver = createDriver(name, options);
+    try {
+      found.push({ name, probe: await driver.probe() });
+    } finally {
+      await driver.close();
+    }
   }
+  return found;
 }
 
 /** The best driver that works here. Errors: NoDriver, saying what was tried and what to install. */

@@ -4,6 +4,7 @@ export {
   chooseDriver,
   createDriver,
   detectDrivers,
+  DRIVER_NAMES,
   type DetectedDriver,
   type DriverName,
   type DriverOptions,

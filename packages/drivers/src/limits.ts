@@ -29,6 +29,22 @@ export const LIMITS = {
 
   vcpus: 255,
   memoryBytesMin: 64 * 1024 * 1024,
+  /** An embedded machine's memory shares 2 GiB of address space with its tables. */
+  embeddedMemoryBytesMax: 1792 * 1024 * 1024,
+  /** Of a guest under the interpreter between two looks at the deadline and at what came in: some 4 ms. */
+  embeddedSliceInstructions: 1_000_000,
+  /** A guest that sleeps longer is looked at in between; setTimeout counts no further than 2^31 ms. */
+  embeddedSleepMs: 60_000,
+  /** Bytes of host input that wait for room in a guest's port. */
+  embeddedInputBytes: 64 * 1024,
+  /** Bytes of guest output that wait for their reader; above it the guest is held. */
+  embeddedOutputBytes: 8 * 1024 * 1024,
+  /** One line between a supervisor and its embedded machine. */
+  embeddedLineBytes: 1024 * 1024,
+  /** Unpacked kernel or initrd of an embedded machine. */
+  embeddedImageBytes: 256 * 1024 * 1024,
+  /** From spawning an embedded machine to its word that the guest lies in memory. */
+  embeddedReadyMs: 15_000,
   /** Bytes of one line of QMP. */
   qmpLineBytes: 1024 * 1024,
 
@@ -63,6 +79,8 @@ export const LIMITS = {
   followPollMs: 500,
 } as const;
 
+assert(LIMITS.memoryBytesMin < LIMITS.embeddedMemoryBytesMax, "an embedded machine fits");
+assert(LIMITS.embeddedReadyMs < LIMITS.supervisorStartMs, "a late machine is told as such");
 assert(LIMITS.frameBytes < LIMITS.clientQueueBytes, "the queue holds a frame");
 assert(LIMITS.consoleRecordBytes < LIMITS.consoleSegmentBytes, "a console segment holds a record");
 assert(LIMITS.consoleSegments >= 2, "rotation keeps what was just written");

@@ -1,18 +1,16 @@
 /** The qemu driver: what it finds on the host, and what a supervisor needs to run one VM. */
 
-import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError, failure } from "@blixard/std";
 import type { ImageStore } from "../image/types.ts";
 import type { MachineConfig } from "../machine/types.ts";
 import type { QemuProbe } from "../qemu/probe.ts";
 import { rememberedProbe } from "../qemu/remembered.ts";
-import { hasCode, diskError } from "../state.ts";
 import type { InstanceSpec, Probe } from "../types.ts";
 import type { Backend } from "./backend.ts";
+import { DISK_FILE, makeDisk } from "./disk.ts";
 
 export const QEMU_BINARY = "qemu-system-x86_64";
-const DISK_FILE = "disk.raw";
 
 /** Probing runs guests: once for each binary and process. */
 const probed = new Map<string, Promise<QemuProbe>>();
@@ -65,21 +63,7 @@ export class QemuBackend implements Backend {
   }
 
   async prepare(spec: InstanceSpec, folder: string): Promise<void> {
-    if (spec.diskBytes === 0) return;
-    const path = join(folder, DISK_FILE);
-    try {
-      const file = await open(path, "wx", 0o600);
-      try {
-        // Sparse: blocks are taken as the guest writes them.
-        await file.truncate(spec.diskBytes);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-    } catch (caught) {
-      // Made before a crash came between disk and state.
-      if (!hasCode(caught, "EEXIST")) throw diskError(caught, path);
-    }
+    await makeDisk(spec, folder);
   }
 
   async machine(spec: InstanceSpec, folder: string): Promise<MachineConfig> {

@@ -32,8 +32,11 @@ export async function spawnMachine(
   driver: string,
   argv: readonly string[],
   log: (line: string) => void,
+  /** The program itself ends when its control socket does, where the kernel does not see to it. */
+  endsWithControl = false,
 ): Promise<MachineChild> {
-  const [program = "", ...args] = hostOs.diesWithParent(argv, process.pid);
+  const unbound = endsWithControl && hostOs.missing() !== undefined;
+  const [program = "", ...args] = unbound ? argv : hostOs.diesWithParent(argv, process.pid);
   const child = spawn(program, args, {
     stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", "pipe"],
     cwd: "/",

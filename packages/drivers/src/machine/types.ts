@@ -24,11 +24,24 @@ export interface FakeMachineConfig {
   readonly root: string;
 }
 
-export type MachineConfig = QemuMachineConfig | FakeMachineConfig;
+export interface EmbeddedMachineConfig {
+  readonly kind: "embedded";
+  /** A riscv64 Image, plain or gzipped. */
+  readonly kernel: string;
+  readonly initrd?: string;
+  readonly cmdline: string;
+  readonly memoryBytes: number;
+  /** A raw image; absent: no disk. */
+  readonly disk?: string;
+}
+
+export type MachineConfig = QemuMachineConfig | FakeMachineConfig | EmbeddedMachineConfig;
 
 export type MachineEnd =
   /** The guest powered itself off. */
   | { readonly kind: "shutdown" }
+  /** It stopped itself at its deadline. */
+  | { readonly kind: "leaseExpired" }
   /** Anything else, a kill by the supervisor included: it knows better why. */
   | { readonly kind: "died"; readonly reason: string };
 
@@ -37,7 +50,9 @@ export interface Machine {
   readonly agentStream: Duplex;
   readonly console: Readable;
   /** Lets the guest run its first instruction; until then it is paused. */
-  run(): Promise<void>;
+  run(deadlineMonotonicMs: number): Promise<void>;
+  /** For machines that look at the deadline themselves; never called after it passed. */
+  renew?(deadlineMonotonicMs: number): void;
   /** SIGKILL at once. */
   kill(): void;
   /** Resolves when the process is gone and its streams are drained; never rejects. */

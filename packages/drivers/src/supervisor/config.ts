@@ -12,6 +12,7 @@ import {
   parseWith,
   ShapeError,
 } from "../json.ts";
+import { readEmbeddedConfig } from "../machine/embedded-wire.ts";
 import type { MachineConfig } from "../machine/types.ts";
 import { readSpec } from "../state.ts";
 import type { InstanceSpec, RunOptions } from "../types.ts";
@@ -87,7 +88,8 @@ function readRun(value: unknown): RunOptions {
 
 function readMachine(value: unknown): MachineConfig {
   const fields = asObject(value, "machine");
-  const kind = asOneOf(fields["kind"], ["qemu", "fake"] as const, "machine.kind");
+  const kind = asOneOf(fields["kind"], ["qemu", "fake", "embedded"] as const, "machine.kind");
+  if (kind === "embedded") return readEmbeddedConfig(value, "machine");
   if (kind === "fake") return { kind, root: asText(fields["root"], "machine.root") };
   const disk = optional(fields["disk"], "machine.disk", asText);
   return {

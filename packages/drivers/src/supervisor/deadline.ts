@@ -27,6 +27,11 @@ export class Deadline {
     return this.#expired;
   }
 
+  /** On the host's CLOCK_MONOTONIC. */
+  get deadlineMs(): number {
+    return this.#deadlineMs;
+  }
+
   /** The present monotonic time when the machine may still run, or undefined, now and for ever. */
   check(): number | undefined {
     if (this.#expired) return undefined;

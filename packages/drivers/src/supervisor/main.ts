@@ -84,6 +84,10 @@ function alreadyRuns(state: InstanceState): never {
 }
 
 async function startMachine(config: MachineConfig): Promise<Machine> {
+  if (config.kind === "embedded") {
+    const { startEmbedded } = await import("../machine/embedded.ts");
+    return await startEmbedded(config, log);
+  }
   if (config.kind === "qemu") {
     const { startQemu } = await import("../machine/qemu.ts");
     return await startQemu(config, log);

@@ -96,7 +96,9 @@ export class Supervisor {
         takeLine: () => (supervisor.#state.phase === "running" ? supervisor.#lend() : undefined),
         onLineReleased: () => supervisor.#inBackground("listening again", supervisor.#listen()),
       });
-      if (supervisor.#deadline.check() !== undefined) await machine.run();
+      if (supervisor.#deadline.check() !== undefined) {
+        await machine.run(supervisor.#deadline.deadlineMs);
+      }
     } catch (caught) {
       machine.kill();
       await supervisor.ended;
@@ -151,7 +153,7 @@ export class Supervisor {
   #obey(order: Order): void {
     switch (order.kind) {
       case "renew":
-        return this.#deadline.renew(order.deadlineMonotonicMs);
+        return this.#renew(order.deadlineMonotonicMs);
       case "kill":
         return this.kill();
       case "commandExit":
@@ -159,6 +161,11 @@ export class Supervisor {
       case "stop":
         return this.#inBackground("stop", this.#stop(order.graceMs));
     }
+  }
+
+  #renew(deadlineMonotonicMs: number): void {
+    this.#deadline.renew(deadlineMonotonicMs);
+    if (!this.#deadline.expired) this.#machine.renew?.(this.#deadline.deadlineMs);
   }
 
   async #stop(graceMs: number): Promise<void> {
@@ -241,7 +248,8 @@ export class Supervisor {
   }
 
   #endOf(machineEnd: MachineEnd): InstanceEnd {
-    if (this.#deadline.expired) return { kind: "leaseExpired" };
+    const expired = this.#deadline.expired || machineEnd.kind === "leaseExpired";
+    if (expired) return { kind: "leaseExpired" };
     if (this.#failure !== undefined) return { kind: "crashed", reason: this.#failure };
     if (machineEnd.kind === "shutdown") return { kind: "shutdown" };
     if (this.#killed) return { kind: "killed" };

@@ -1,0 +1,68 @@
+/** The embedded driver: guests under Blixard's own emulator. It needs nothing but Node. */
+
+import { join } from "node:path";
+import { fail } from "@blixard/std";
+import { GuestImageStore } from "../image/guest-store.ts";
+import type { ImageStore } from "../image/types.ts";
+import { LIMITS } from "../limits.ts";
+import { probeEmbedded } from "../machine/embedded-probe.ts";
+import type { MachineConfig } from "../machine/types.ts";
+import type { InstanceSpec, Probe } from "../types.ts";
+import type { Backend } from "./backend.ts";
+import { DISK_FILE, makeDisk } from "./disk.ts";
+
+/** The emulator has one hart. */
+const VCPUS = 1;
+
+export class EmbeddedBackend implements Backend {
+  readonly name = "embedded";
+  readonly #images: ImageStore;
+
+  constructor(images: ImageStore = new GuestImageStore()) {
+    this.#images = images;
+  }
+
+  probe(): Promise<Probe> {
+    return Promise.resolve(probeEmbedded());
+  }
+
+  async prepare(spec: InstanceSpec, folder: string): Promise<void> {
+    checkSpec(spec);
+    await makeDisk(spec, folder);
+  }
+
+  async machine(spec: InstanceSpec, folder: string): Promise<MachineConfig> {
+    const image = await this.#images.resolve(spec.image);
+    return {
+      kind: "embedded",
+      kernel: image.kernel,
+      initrd: image.initrd,
+      // A panic resets the guest, which ends the machine.
+      cmdline: `${image.cmdline} panic=-1`,
+      memoryBytes: spec.memoryBytes,
+      ...(spec.diskBytes === 0 ? {} : { disk: join(folder, DISK_FILE) }),
+    };
+  }
+}
+
+function checkSpec(spec: InstanceSpec): void {
+  const refuse = (field: string, reason: string, hint: string): never =>
+    fail(
+      "InvalidArgument",
+      { field, reason },
+      `The embedded driver cannot run VM "${spec.name}": ${reason}`,
+      hint,
+    );
+  if (spec.vcpus > VCPUS) {
+    const hint = "make it anew with --vcpus 1, or use the qemu driver";
+    refuse("vcpus", `it has ${spec.vcpus} vCPUs, and the embedded machine has ${VCPUS}`, hint);
+  }
+  if (spec.memoryBytes > LIMITS.embeddedMemoryBytesMax) {
+    const reason = `its memory is above ${LIMITS.embeddedMemoryBytesMax} bytes`;
+    refuse("memoryBytes", reason, "make it anew with --memory 1792M or less");
+  }
+  if (spec.diskBytes % 512 !== 0) {
+    const reason = `its disk, ${spec.diskBytes} bytes, is not whole sectors of 512`;
+    refuse("diskBytes", reason, "make it anew with --disk in whole K, M or G");
+  }
+}

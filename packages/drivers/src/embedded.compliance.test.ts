@@ -1,0 +1,7 @@
+/** Boots the image that comes with Blixard on Blixard's own emulator: real guests, nothing installed. */
+
+import { driverCompliance } from "./compliance.ts";
+
+driverCompliance("embedded", 2, () =>
+  Promise.resolve({ driver: "embedded", images: "unused", image: "base", bootMs: 30_000 }),
+);

@@ -1,0 +1,302 @@
+/**
+ * A guest in this process: the pure machine, and around it everything that is not pure. The guest runs in
+ * slices; between two of them the event loop brings input, and whoever may stop the guest is asked.
+ *
+ *   paused --start--> [ slice -> effects -> inputs -> wait while idle ]* --power, deadline, failure--> ended
+ */
+
+import { randomFillSync } from "node:crypto";
+import type { Readable, Writable } from "node:stream";
+import {
+  AGENT_PORT,
+  type Board,
+  bootLinux,
+  createBoard,
+  type DeviceEffect,
+  type DiskOptions,
+  type HartDescription,
+  Machine,
+  type MachineStats,
+} from "@blixard/machine";
+import { assert, BlixardError, failure } from "@blixard/std";
+import { LIMITS } from "../limits.ts";
+import type { RawDisk } from "./embedded-disk.ts";
+import { Inlet, Outlet, PanicWatch } from "./embedded-ports.ts";
+
+/** What the interpreter implements, for the guest's device tree. */
+const HART: HartDescription = {
+  letters: "imafdc",
+  extensions: ["zicbom", "zicboz", "zicsr", "zifencei", "zba", "zbb", "zbs", "sstc"],
+  mmu: "sv57",
+  cacheBlockBytes: 64,
+};
+
+const SEED_BYTES = 64;
+const UART = "uart0";
+const CONSOLE = "console";
+
+export type GuestEnd =
+  | { readonly kind: "shutdown" }
+  /** `admit` said no. */
+  | { readonly kind: "leaseExpired" }
+  | { readonly kind: "died"; readonly reason: string };
+
+export interface GuestImage {
+  /** An unpacked `Image`. */
+  readonly kernel: Uint8Array;
+  readonly initrd?: Uint8Array;
+  readonly cmdline: string;
+}
+
+export interface GuestDisk extends DiskOptions {
+  readonly disk: RawDisk;
+}
+
+export interface EmbeddedGuestOptions {
+  readonly image: GuestImage;
+  readonly memoryBytes: number;
+  readonly disks: readonly GuestDisk[];
+  readonly consoleOut: Writable;
+  readonly consoleIn?: Readable;
+  /** The stream of the guest's agent, both ways. */
+  readonly agent?: Readable & Writable;
+  /** Asked before every slice: may the guest run on? */
+  readonly admit: () => boolean;
+  /** Called once, outside of any slice. Nothing runs any more. */
+  readonly onEnd: (end: GuestEnd) => void;
+}
+
+export class EmbeddedGuest {
+  readonly #options: EmbeddedGuestOptions;
+  readonly #machine: Machine;
+  readonly #board: Board;
+  readonly #outlets: Outlet[] = [];
+  readonly #inlets = new Map<string, Inlet>();
+  readonly #console: Outlet;
+  readonly #agent: Outlet | undefined;
+  readonly #panic = new PanicWatch();
+  /** Effects that feed the guest: they wait for the end of the slice. */
+  #effects: DeviceEffect[] = [];
+  #started = false;
+  #ended = false;
+  #startedNs = 0n;
+  #turn: NodeJS.Immediate | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #power: "off" | "reboot" | "crashed" | undefined;
+
+  /** Puts the kernel into memory. Errors: what bootLinux says, as BlixardError. */
+  constructor(options: EmbeddedGuestOptions) {
+    this.#options = options;
+    let board: Board | undefined;
+    const onEffect = (effect: DeviceEffect): void => this.#effect(effect);
+    this.#machine = new Machine({
+      ramBytes: options.memoryBytes,
+      harts: 1,
+      timeMode: { kind: "free", nowNs: () => this.#nowNs() },
+      createBus: (ports) => {
+        board = createBoard({
+          memory: ports.memory,
+          harts: 1,
+          disks: options.disks,
+          epochNs: BigInt(Date.now()) * 1_000_000n,
+          nowNs: () => ports.nowNs(),
+          onEffect,
+        });
+        return board.bus;
+      },
+      onEffect,
+    });
+    assert(board !== undefined, "the machine made its bus");
+    this.#board = board;
+    this.#boot();
+    this.#console = this.#outlet(options.consoleOut);
+    this.#agent = options.agent === undefined ? undefined : this.#outlet(options.agent);
+    this.#connectInputs();
+  }
+
+  /** Lets the guest run its first instruction. */
+  start(): void {
+    assert(!this.#started, "a guest starts once");
+    this.#started = true;
+    this.#startedNs = process.hrtime.bigint();
+    this.#wake();
+  }
+
+  /** Ends the guest between two slices, without a word to it. */
+  end(end: GuestEnd): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearImmediate(this.#turn);
+    clearTimeout(this.#timer);
+    this.#options.onEnd(end);
+  }
+
+  stats(): MachineStats {
+    return this.#machine.stats();
+  }
+
+  #nowNs(): bigint {
+    return this.#started ? process.hrtime.bigint() - this.#startedNs : 0n;
+  }
+
+  #boot(): void {
+    const { image } = this.#options;
+    const board = this.#board;
+    const booted = bootLinux({
+      ...image,
+      memory: this.#machine.memory,
+      devices: board.descriptions,
+      harts: 1,
+      hart: HART,
+      timebaseHz: board.timebaseHz,
+      rngSeed: randomFillSync(new Uint8Array(SEED_BYTES)),
+    });
+    if (!booted.ok) {
+      const failed = booted.error;
+      if (failed.code !== "KernelCompressed") throw new BlixardError(failed);
+      const what = `a kernel packed with ${failed.data.compression}`;
+      const hint = "unpack it first: this host reads Image and Image.gz";
+      throw new BlixardError(failure("Unsupported", { what }, `Cannot boot ${what}`, hint));
+    }
+    this.#machine.setBoot(booted.value);
+  }
+
+  #outlet(sink: Writable): Outlet {
+    const outlet = new Outlet(sink, () => this.#wake());
+    this.#outlets.push(outlet);
+    return outlet;
+  }
+
+  #connectInputs(): void {
+    const { consoleIn, agent } = this.#options;
+    if (consoleIn !== undefined) {
+      this.#connect(consoleIn, UART, 0, (data) => ({ kind: "serialInput", data }));
+    }
+    if (agent !== undefined) {
+      const { port } = AGENT_PORT;
+      this.#connect(agent, CONSOLE, port, (data) => ({ kind: "consoleInput", port, data }));
+      this.#input(CONSOLE, { kind: "hostConnected", port, connected: true });
+    }
+  }
+
+  #connect(
+    source: Readable,
+    device: string,
+    port: number,
+    input: (data: Uint8Array) => Parameters<Board["bus"]["input"]>[1],
+  ): void {
+    const deliver = (data: Uint8Array): void => this.#input(device, input(data));
+    this.#inlets.set(`${device}.${port}`, new Inlet(source, deliver, () => this.#wake()));
+  }
+
+  #input(device: string, input: Parameters<Board["bus"]["input"]>[1]): void {
+    const given = this.#board.bus.input(device, input);
+    assert(given.ok, `the board has a device ${device}`);
+  }
+
+  /** Something happened: the guest, if it sleeps, looks at it. */
+  #wake(): void {
+    if (!this.#started || this.#ended || this.#turn !== undefined) return;
+    clearTimeout(this.#timer);
+    this.#turn = setImmediate(() => this.#run());
+  }
+
+  #run(): void {
+    this.#turn = undefined;
+    if (!this.#options.admit()) return this.end({ kind: "leaseExpired" });
+    if (this.#outlets.some(({ blocked }) => blocked)) return;
+    for (const inlet of this.#inlets.values()) inlet.flush();
+    const stop = this.#machine.run(LIMITS.embeddedSliceInstructions);
+    this.#settleEffects();
+    const power = stop.kind === "power" ? stop.action : this.#power;
+    if (power !== undefined) return this.end(this.#endOf(power));
+    if (stop.kind !== "idle") return this.#wake();
+    for (const inlet of this.#inlets.values()) inlet.flush();
+    this.#sleep(stop.untilNs);
+  }
+
+  /** Until the guest's next timer; inputs wake it earlier. */
+  #sleep(untilNs: bigint | undefined): void {
+    if (this.#ended || this.#turn !== undefined) return;
+    if (this.#board.bus.externalInterrupt(0)) return this.#wake();
+    if (untilNs === undefined) return;
+    const leftMs = Number(untilNs - this.#nowNs()) / 1e6;
+    // Timers count whole milliseconds; what is nearer than one is waited for by looking.
+    if (leftMs < 1) return this.#wake();
+    const delayMs = Math.min(Math.floor(leftMs), LIMITS.embeddedSleepMs);
+    this.#timer = setTimeout(() => this.#wake(), delayMs);
+  }
+
+  /** Called while the guest runs: nothing here may reach back into the machine. */
+  #effect(effect: DeviceEffect): void {
+    switch (effect.kind) {
+      case "serialOutput":
+        this.#panic.push(effect.data);
+        return this.#console.write(effect.data);
+      case "consoleOutput":
+        if (effect.port === AGENT_PORT.port) this.#agent?.write(effect.data);
+        else this.#console.write(effect.data);
+        return this.#hold();
+      case "consolePort":
+        return;
+      case "inputRoom":
+      case "randomNeeded":
+        this.#effects.push(effect);
+        return;
+      case "power":
+        this.#power = effect.action;
+        return this.#machine.requestStop();
+      case "blockRead":
+      case "blockWrite":
+      case "blockFlush":
+        return this.#block(effect);
+    }
+  }
+
+  /** A guest that prints faster than anybody reads is stopped in the middle of its slice. */
+  #hold(): void {
+    if (this.#outlets.some(({ blocked }) => blocked)) this.#machine.requestStop();
+  }
+
+  #settleEffects(): void {
+    // Answers may cause more of them.
+    while (this.#effects.length > 0) {
+      const effects = this.#effects;
+      this.#effects = [];
+      for (const effect of effects) {
+        if (effect.kind === "inputRoom") {
+          this.#inlets.get(`${effect.device}.${effect.port}`)?.grant(effect.bytes);
+        } else if (effect.kind === "randomNeeded") {
+          const data = randomFillSync(new Uint8Array(effect.bytes));
+          this.#input(effect.device, { kind: "random", token: effect.token, data });
+        }
+      }
+    }
+  }
+
+  #block(effect: DeviceEffect & { kind: "blockRead" | "blockWrite" | "blockFlush" }): void {
+    const { device, token } = effect;
+    const disk = this.#options.disks[Number(device.slice("disk".length))]?.disk;
+    assert(disk !== undefined, `the board has a disk ${device}`);
+    const work =
+      effect.kind === "blockRead"
+        ? disk.read(effect.offset, effect.length)
+        : effect.kind === "blockWrite"
+          ? disk.write(effect.offset, effect.data)
+          : disk.flush();
+    void work.then((done) => {
+      if (this.#ended) return;
+      this.#input(device, { kind: "blockDone", token, ...done });
+      this.#wake();
+    });
+  }
+
+  #endOf(power: "off" | "reboot" | "crashed"): GuestEnd {
+    if (power === "off") return { kind: "shutdown" };
+    const panic = this.#panic.found;
+    if (panic !== undefined)
+      return { kind: "died", reason: `the guest's kernel panicked: ${panic}` };
+    const how = power === "reboot" ? "reset itself" : "ended itself with a failure";
+    return { kind: "died", reason: `the guest ${how}` };
+  }
+}

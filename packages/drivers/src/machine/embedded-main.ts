@@ -1,0 +1,108 @@
+/**
+ * The embedded machine's process: its configuration on the control socket, then the guest until its end.
+ * It looks at the lease's deadline itself, and ends when the control socket does.
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { Socket } from "node:net";
+import { toBlixardError } from "@blixard/std";
+import { hostClock } from "../clock.ts";
+import { LIMITS } from "../limits.ts";
+import { Deadline } from "../supervisor/deadline.ts";
+import { AGENT_FD, CONSOLE_FD, CONTROL_FD } from "./child.ts";
+import { EmbeddedGuest, type GuestEnd } from "./embedded-guest.ts";
+import { loadImage, openDisk } from "./embedded-image.ts";
+import {
+  decodeEmbeddedConfig,
+  decodeOrder,
+  type EmbeddedOrder,
+  type EmbeddedWord,
+  encodeLine,
+  Lines,
+} from "./embedded-wire.ts";
+
+const DISK_SERIAL = "blixard0";
+const MEBIBYTE = 1048576;
+
+function inherited(fd: number): Socket {
+  const socket = new Socket({ fd, readable: true, writable: true });
+  // A supervisor that is gone takes the sockets along; the control socket's end ends this process.
+  socket.on("error", () => socket.destroy());
+  return socket;
+}
+
+class EmbeddedProcess {
+  readonly #control = inherited(CONTROL_FD);
+  readonly #console = inherited(CONSOLE_FD);
+  readonly #agent = inherited(AGENT_FD);
+  readonly #lines = new Lines();
+  #configured = false;
+  #guest: EmbeddedGuest | undefined;
+  #deadline: Deadline | undefined;
+
+  /** Listens; the rest is in the orders that come. */
+  listen(): void {
+    this.#control.setEncoding("utf8");
+    this.#control.on("data", (text: string) => {
+      for (const line of this.#lines.push(text)) this.#line(line);
+    });
+    this.#control.on("close", () => process.exit(1));
+    this.#agent.pause();
+  }
+
+  #line(line: string): void {
+    if (this.#configured) return this.#obey(decodeOrder(line));
+    this.#configured = true;
+    void this.#prepare(line);
+  }
+
+  #say(word: EmbeddedWord): void {
+    if (!this.#control.destroyed) this.#control.write(encodeLine(word));
+  }
+
+  async #prepare(line: string): Promise<void> {
+    try {
+      const { disk, ...config } = decodeEmbeddedConfig(line);
+      const image = await loadImage(config);
+      this.#guest = new EmbeddedGuest({
+        image,
+        memoryBytes: Math.ceil(config.memoryBytes / MEBIBYTE) * MEBIBYTE,
+        disks: disk === undefined ? [] : [await openDisk(disk, DISK_SERIAL)],
+        consoleOut: this.#console,
+        consoleIn: this.#console,
+        agent: this.#agent,
+        admit: () => this.#deadline?.check() !== undefined,
+        onEnd: (end) => void this.#end(end),
+      });
+      this.#say({ kind: "ready" });
+    } catch (caught) {
+      this.#say({ kind: "refused", reason: toBlixardError(caught).message });
+    }
+  }
+
+  #obey(order: EmbeddedOrder): void {
+    const { deadlineMonotonicMs } = order;
+    if (this.#deadline !== undefined) return this.#deadline.renew(deadlineMonotonicMs);
+    if (order.kind === "renew") return;
+    this.#deadline = new Deadline(deadlineMonotonicMs, hostClock, () =>
+      this.#guest?.end({ kind: "leaseExpired" }),
+    );
+    this.#guest?.start();
+  }
+
+  async #end(end: GuestEnd): Promise<void> {
+    this.#deadline?.close();
+    this.#say(end);
+    // After the deadline nobody may hear the guest any more.
+    if (end.kind !== "leaseExpired") {
+      const told = [this.#console, this.#agent].map(
+        (socket) => new Promise<void>((resolve) => socket.end(() => resolve())),
+      );
+      await Promise.race([Promise.all(told), sleep(LIMITS.drainMs)]);
+    }
+    await new Promise<void>((resolve) => this.#control.end(() => resolve()));
+    process.exit(0);
+  }
+}
+
+new EmbeddedProcess().listen();
