@@ -5,6 +5,7 @@ import { Argument, Command } from "commander";
 import type { Io } from "./io.ts";
 import { examples, type Context, type Shell } from "./options.ts";
 import { clusterCommands, nodeCommands } from "./program-cluster.ts";
+import { machineCommands } from "./program-machine.ts";
 import { runCommand, vmCommands } from "./program-vm.ts";
 
 export function version(): string {
@@ -34,6 +35,7 @@ export function buildProgram(io: Io, shell: Shell): Command {
   clusterCommands(program, context);
   vmCommands(program, context);
   runCommand(program, context);
+  machineCommands(program, context);
   program
     .command("completion")
     .description("print a completion script for a shell")

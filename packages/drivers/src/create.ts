@@ -15,6 +15,8 @@ export interface DriverOptions extends SupervisedDriverOptions {
 
 /** "fake" runs no guest and isolates nothing: it is for tests and never chosen by itself. */
 export const DRIVER_NAMES = ["qemu", "embedded", "fake"] as const;
+/** Those that run real VMs, best first. */
+export const DETECTABLE_DRIVERS = ["qemu", "embedded"] as const;
 export type DriverName = (typeof DRIVER_NAMES)[number];
 
 const BACKENDS: { readonly [N in DriverName]: (options: DriverOptions) => Backend } = {
@@ -35,7 +37,7 @@ export interface DetectedDriver {
 /** Probes every real driver, best first. */
 export async function detectDrivers(options: DriverOptions): Promise<readonly DetectedDriver[]> {
   const found: DetectedDriver[] = [];
-  for (const name of ["qemu", "embedded"] as const) {
+  for (const name of DETECTABLE_DRIVERS) {
     const driver = createDriver(name, options);
     try {
       found.push({ name, probe: await driver.probe() });

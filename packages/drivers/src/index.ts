@@ -3,6 +3,7 @@ export { readStampedConsole, type StampedLine } from "./console/reader.ts";
 export {
   chooseDriver,
   createDriver,
+  DETECTABLE_DRIVERS,
   detectDrivers,
   DRIVER_NAMES,
   type DetectedDriver,
@@ -12,4 +13,6 @@ export {
 export { instanceFolder } from "./driver/driver.ts";
 export { DirImageStore } from "./image/dir-store.ts";
 export type { ImageStore, ResolvedImage } from "./image/types.ts";
+export { type ForegroundOptions, runInForeground } from "./machine/embedded-run.ts";
+export type { GuestEnd } from "./machine/embedded-guest.ts";
 export type * from "./types.ts";

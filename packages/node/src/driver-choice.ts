@@ -2,7 +2,7 @@
 
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { createDriver, DirImageStore, type VmDriver } from "@blixard/drivers";
+import { createDriver, DirImageStore, DRIVER_NAMES, type VmDriver } from "@blixard/drivers";
 import { fail } from "@blixard/std";
 import type { NodeConfig } from "./config.ts";
 import type { Logger } from "./log.ts";
@@ -25,12 +25,13 @@ export async function chooseDriver(
 ): Promise<ChosenDriver> {
   const images = new DirImageStore(config.images ?? defaultImagesDir());
   let first: ChosenDriver | undefined;
-  for (const name of config.drivers) {
-    if (name !== "qemu" && name !== "fake") {
-      fail(
+  for (const wanted of config.drivers) {
+    const name = DRIVER_NAMES.find((known) => known === wanted);
+    if (name === undefined) {
+      return fail(
         "InvalidArgument",
-        { field: "drivers", reason: `unknown driver "${name}"` },
-        `Cannot use driver "${name}": this build knows qemu`,
+        { field: "drivers", reason: `unknown driver "${wanted}"` },
+        `Cannot use driver "${wanted}": this build knows qemu and embedded`,
         "edit drivers in node.toml",
       );
     }

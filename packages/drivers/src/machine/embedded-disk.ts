@@ -20,6 +20,7 @@ export interface DiskFile {
   read(into: Uint8Array, at: number, length: number, offset: number): Promise<number>;
   write(from: Uint8Array, at: number, length: number, offset: number): Promise<number>;
   sync(): Promise<void>;
+  close(): Promise<void>;
 }
 
 interface Pending {
@@ -69,11 +70,12 @@ export class RawDisk {
     }
   }
 
-  /** Resolves when nothing is under way. */
-  async idle(): Promise<void> {
+  /** Waits for what is under way; nothing may be asked any more. */
+  async close(): Promise<void> {
     while (this.#pending.size > 0) {
       await Promise.all([...this.#pending].map(({ finished }) => finished));
     }
+    await this.#file.close();
   }
 
   async #inOrder(
@@ -142,5 +144,6 @@ export function diskFile(handle: FileHandle): DiskFile {
       new Promise((resolve, reject) => {
         fdatasync(fd, (error) => (error === null ? resolve() : reject(error)));
       }),
+    close: () => handle.close(),
   };
 }

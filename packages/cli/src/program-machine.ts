@@ -1,0 +1,32 @@
+/** The commands under `machine`: the machines below the VMs, without node or cluster. */
+
+import type { Command } from "commander";
+import { examples, formatted, withDefault, type Context } from "./options.ts";
+import { parseSize } from "./units.ts";
+
+export function machineCommands(program: Command, context: Context): void {
+  const machine = program.command("machine").description("what runs VMs on this computer");
+  examples(
+    machine
+      .command("run")
+      .description("boot a riscv64 Linux kernel here, its console on this terminal; ~. ends it")
+      .requiredOption("--kernel <file>", "an Image, plain or gzipped")
+      .option("--initrd <file>", "its initial RAM disk")
+      .option("--append <args>", "the kernel's command line", "console=ttyS0")
+      .option("--disk <file>", "a raw image, seen as /dev/vda")
+      .addOption(withDefault("--memory <size>", "memory, 64M to 1792M", parseSize, "256M")),
+    "machine run --kernel Image --initrd initrd.img",
+    'machine run --kernel Image.gz --disk root.img --append "console=ttyS0 root=/dev/vda"',
+  ).action(async (options) =>
+    (await import("./commands/machine-run.ts")).machineRun(context, options),
+  );
+  examples(
+    formatted(
+      machine.command("detect").description("try out which drivers work here, and how fast"),
+    ),
+    "machine detect",
+    "machine detect -o json",
+  ).action(async (options) =>
+    (await import("./commands/machine-detect.ts")).machineDetect(context, options),
+  );
+}
