@@ -4,6 +4,7 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { flushCompileCache } from "node:module";
 import { Socket } from "node:net";
 import { toBlixardError } from "@blixard/std";
 import { hostClock } from "../clock.ts";
@@ -75,6 +76,8 @@ class EmbeddedProcess {
         onEnd: (end) => void this.#end(end),
       });
       this.#say({ kind: "ready" });
+      // Written at a normal end otherwise, and many machines are killed.
+      flushCompileCache();
     } catch (caught) {
       this.#say({ kind: "refused", reason: toBlixardError(caught).message });
     }

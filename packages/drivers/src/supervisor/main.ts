@@ -1,6 +1,7 @@
 /** The supervisor's process: configuration on stdin, one answer on descriptor 3, then it stays. */
 
 import { closeSync, createWriteStream, writeSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BlixardError, fail, failure, toBlixardError } from "@blixard/std";
@@ -138,6 +139,8 @@ async function main(): Promise<void> {
     const started = await start();
     supervisor = started.supervisor;
     answer({ ok: true, socket: started.socket });
+    // Written at a normal end otherwise, and many do not come to one.
+    flushCompileCache();
   } catch (caught) {
     const error = toBlixardError(caught);
     log(`not started: ${error.message}`);
