@@ -54,6 +54,8 @@ export class Machine {
   readonly #bus: Bus | undefined;
   /** Virtual time spent waiting. */
   #skippedNs = 0n;
+  #askedTime = -1n;
+  #askedTick = 0;
   #power: "off" | "reboot" | "crashed" | undefined;
   #effectsWaiting = false;
   #sbiInput: number[] = [];
@@ -101,8 +103,12 @@ export class Machine {
   /** First tick at which virtual time has reached `time`, in units of the `time` counter. */
   #tickOf(time: bigint): number {
     if (this.#options.timeMode.kind === "free") return Number.POSITIVE_INFINITY;
+    // Asked for the same time again and again, after almost every exit of the interpreter.
+    if (time === this.#askedTime) return this.#askedTick;
     const ns = time * BigInt(NS_PER_TIME_TICK) - this.#skippedNs;
-    return Math.ceil(Number(ns) / NS_PER_INSTRUCTION);
+    this.#askedTime = time;
+    this.#askedTick = Math.ceil(Number(ns) / NS_PER_INSTRUCTION);
+    return this.#askedTick;
   }
 
   /** Guest time in nanoseconds since power-on. */
@@ -146,6 +152,7 @@ export class Machine {
     assert(this.#options.timeMode.kind === "virtual", "only virtual time can be advanced");
     const ahead = ns - this.nowNs();
     if (ahead > 0n) this.#skippedNs += ahead;
+    this.#askedTime = -1n;
   }
 
   /** When something happens without an interrupt from outside: a device's timer or the hart's own. */

@@ -312,6 +312,7 @@ class HandlerEmitter {
       case "next":
         if (!exit.leave) return this.#next();
         code.get(locals.ip).i32(stepOf(this.#variant.length)).op("i32.add").set(locals.ip);
+        code.i32(0).memory("i32.load", STATE.attention).op("i32.eqz").brIf(this.#labels.next);
         this.#pushPc(0);
         code.set(locals.target).br(this.#labels.leave);
         return;

@@ -8,7 +8,7 @@
 import { assert, present } from "@blixard/std";
 import { cacheBlockPermitted, CACHE_BLOCK_BYTES } from "../isa/riscv64/cbo.ts";
 import { CAUSE, GuestTrap, guestTrap, INTERRUPT } from "../isa/riscv64/causes.ts";
-import { accessCsr } from "../isa/riscv64/csr.ts";
+import { accessCsr, CSR } from "../isa/riscv64/csr.ts";
 import type { HartPorts, TranslationChange } from "../isa/riscv64/hart.ts";
 import { Hart, USER } from "../isa/riscv64/hart.ts";
 import type { SbiPorts } from "../isa/riscv64/sbi.ts";
@@ -31,6 +31,17 @@ import { FLOAT_NUMBERS } from "./float.ts";
 import { interpreterModule } from "./module.ts";
 import { Place } from "./place.ts";
 import { MemoryRegisters } from "./registers.ts";
+
+/** Writing these changes neither interrupts nor translation nor privilege. */
+const QUIET_CSRS: ReadonlySet<number> = new Set([
+  CSR.fflags,
+  CSR.frm,
+  CSR.fcsr,
+  CSR.sscratch,
+  CSR.sepc,
+  CSR.scause,
+  CSR.stval,
+]);
 
 export interface InterpreterOptions {
   readonly ramBase: number;
@@ -136,6 +147,10 @@ export class Interpreter implements HartPorts {
   time(): bigint {
     return this.#options.time(this.ticks);
   }
+  timeReached(time: bigint): boolean {
+    const tick = this.#options.tickOf(time);
+    return Number.isFinite(tick) ? this.ticks >= tick : this.time() >= time;
+  }
   cycles(): bigint {
     return BigInt(this.ticks);
   }
@@ -234,6 +249,7 @@ export class Interpreter implements HartPorts {
 
   #helper(number: number): void {
     this.#helperCalls++;
+    this.#view.setUint32(STATE.attention, 1, true);
     this.#place.notePage();
     const view = this.#view;
     const argument = (n: number): bigint => view.getBigUint64(STATE.arguments + 8 * n, true);
@@ -247,6 +263,9 @@ export class Interpreter implements HartPorts {
         result = this.#withBits(() =>
           accessCsr(hart, register, operation, argument(2), source, 0n),
         );
+        if ((operation !== 1 && source === 0) || QUIET_CSRS.has(register)) {
+          view.setUint32(STATE.attention, 0, true);
+        }
         break;
       }
       case "ecall":

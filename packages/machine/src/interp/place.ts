@@ -3,10 +3,10 @@
  * tables, the large translations that are cached, and what has to happen when code is written.
  */
 
-import { assert } from "@blixard/std";
+import { assert, unreachable } from "@blixard/std";
 import { lengthOf } from "../isa/riscv64/decode.ts";
 import type { Hart, TranslationChange } from "../isa/riscv64/hart.ts";
-import { accessFault, joined, translate } from "../isa/riscv64/mmu.ts";
+import { accessFault, translate } from "../isa/riscv64/mmu.ts";
 import { PAGE_BYTES } from "../limits.ts";
 import type { Frames } from "../memory/frames.ts";
 import type { Layout } from "../memory/layout.ts";
@@ -27,9 +27,10 @@ const NO_PAGE = 1;
 /** Stores in a row to one page of code after which its operations are given up. */
 const STORES_TO_CODE_MAX = 16;
 
-interface SuperpageRegion {
-  readonly base: bigint;
-  readonly bits: bigint;
+/** Number of the region of a leaf's size that an address lies in; exact, as levels are at least 1. */
+function regionOf(high: number, low: number, level: number): number {
+  const size = 4096 * 512 ** level;
+  return Math.floor(((high >>> 0) * 2 ** 32 + (low >>> 0)) / size);
 }
 
 export interface PlaceParts {
@@ -47,12 +48,16 @@ export class Place {
   readonly #code: CodePages;
   readonly #layout: Layout;
   readonly #view: DataView;
+  /** Both jump tables as words. */
+  readonly #jumps: Int32Array;
   /** Guest page being executed, as of the last `notePage`; -1 for the scratch page. */
   #page = -1;
   #straddleBits = 0n;
   #storesToCode = 0;
   #lastCodeStored = -1;
-  #superpages: SuperpageRegion[] = [];
+  /** Regions of large leaves that are cached, by level; levels 0 and beyond Sv57 stay empty. */
+  readonly #superpages = Array.from({ length: 5 }, () => new Set<number>());
+  #fetchedGlobal = false;
   fetchMisses = 0;
 
   constructor(parts: PlaceParts, buffer: ArrayBuffer) {
@@ -62,44 +67,62 @@ export class Place {
     this.#code = parts.code;
     this.#layout = parts.layout;
     this.#view = new DataView(buffer);
+    const [user, supervisor] = this.#layout.jumpsAt;
+    assert(supervisor === user + JUMPS_BYTES, "the supervisor's jump table follows the user's");
+    this.#jumps = new Int32Array(buffer, user, (2 * JUMPS_BYTES) / 4);
     this.#clearJumps();
   }
 
   /** Translations of this page, larger than 4 KiB, are cached from now on. */
   noteSuperpage(high: number, low: number, level: number): void {
-    const bits = BigInt(12 + 9 * level);
-    const base = joined(high, low) >> bits;
-    if (this.#superpages.some((known) => known.base === base && known.bits === bits)) return;
-    this.#superpages.push({ base, bits });
+    this.#superpages[level]?.add(regionOf(high, low, level));
   }
 
+  #clearJump(at: number): void {
+    this.#view.setUint32(at, NO_PAGE, true);
+  }
   #clearJumps(): void {
-    const [user] = this.#layout.jumpsAt;
-    for (let at = user; at < user + 2 * JUMPS_BYTES; at += JUMP_ENTRY_BYTES) {
-      this.#view.setBigUint64(at, BigInt(NO_PAGE), true);
+    this.#jumps.fill(NO_PAGE);
+  }
+  /** Only the supervisor has global pages worth keeping. */
+  #clearLocalJumps(): void {
+    const words = JUMPS_BYTES / 4;
+    this.#jumps.fill(NO_PAGE, 0, words);
+    for (let at = words; at < 2 * words; at += JUMP_ENTRY_BYTES / 4) {
+      if (this.#jumps[at + 3] === 0) this.#jumps[at] = NO_PAGE;
     }
   }
+  #jumpEntry(table: number, low: number): number {
+    return table + ((low >>> 12) & (JUMP_ENTRIES - 1)) * JUMP_ENTRY_BYTES;
+  }
 
+  /** Forgets what the change makes wrong, and perhaps more. */
   translationChanged(change: TranslationChange): void {
-    if (change.kind === "sum") {
-      if (!this.#hart.sum) this.#tlb.flushSupervisorUserPages();
-      return;
-    }
-    this.#clearJumps();
-    if (change.kind === "root") {
-      this.#tlb.flushNonGlobal();
-      return;
-    }
-    if (change.kind === "address") {
-      const { address } = change;
-      // A fence for one address speaks of its leaf entry: a large one may be cached for many addresses.
-      const large = this.#superpages.some(({ base, bits }) => address >> bits === base);
-      if (!large) {
-        this.#tlb.flushAddress(Number(address & 0xffffffffn) | 0);
+    switch (change.kind) {
+      case "sum":
+        if (!this.#hart.sum) this.#tlb.flushSupervisorUserPages();
+        return;
+      case "root":
+        this.#clearLocalJumps();
+        this.#tlb.flushNonGlobal();
+        return;
+      case "address": {
+        const high = Number(change.address >> 32n);
+        const low = Number(change.address & 0xffffffffn);
+        // A fence for one address speaks of its leaf entry: a large one may be cached for many addresses.
+        const large = this.#superpages.some((set, level) => set.has(regionOf(high, low, level)));
+        if (large) break;
+        for (const table of this.#layout.jumpsAt) this.#clearJump(this.#jumpEntry(table, low));
+        this.#tlb.flushAddress(low | 0);
         return;
       }
+      case "all":
+        break;
+      default:
+        unreachable(change);
     }
-    this.#superpages = [];
+    for (const set of this.#superpages) set.clear();
+    this.#clearJumps();
     this.#tlb.flushAll();
   }
 
@@ -133,6 +156,7 @@ export class Place {
   #fetchAddress(high: number, low: number): number {
     const found = translate(this.#hart, this.#frames, high, low, "fetch");
     const physical = found.page + (low & (PAGE_BYTES - 1));
+    this.#fetchedGlobal = found.global;
     if (found.level > 0) this.noteSuperpage(high, low, found.level);
     if (!this.#frames.contains(physical, 2)) throw accessFault("fetch", high, low);
     return physical;
@@ -151,7 +175,7 @@ export class Place {
       this.#layout.tlbAt + privilege * 2 * this.#layout.tlbTableBytes,
       true,
     );
-    const entry = jumps + ((low >>> 12) & (JUMP_ENTRIES - 1)) * JUMP_ENTRY_BYTES;
+    const entry = this.#jumpEntry(jumps, low);
     const pageLow = (low & ~(PAGE_BYTES - 1)) >>> 0;
     let base: number;
     const known =
@@ -164,6 +188,7 @@ export class Place {
       view.setUint32(entry, pageLow, true);
       view.setInt32(entry + 4, high, true);
       view.setUint32(entry + 8, base, true);
+      view.setUint32(entry + 12, this.#fetchedGlobal ? 1 : 0, true);
     }
     view.setUint32(STATE.pageVa, pageLow, true);
     view.setInt32(STATE.pageVa + 4, high, true);

@@ -11,6 +11,8 @@ import type { GuestMemory } from "../types.ts";
 import type { Layout } from "./layout.ts";
 
 const NO_FRAME = -1;
+const PAGE_SHIFT = 12;
+assert(2 ** PAGE_SHIFT === PAGE_BYTES, "pages by shifting");
 
 export class Frames implements GuestMemory, WalkMemory {
   readonly base: number;
@@ -46,9 +48,9 @@ export class Frames implements GuestMemory, WalkMemory {
     return this.contains(address, 8);
   }
 
-  /** Number of the guest page, counted from the start of RAM. */
+  /** Number of the guest page of an address in RAM, counted from the start of RAM. */
   pageOf(address: number): number {
-    return Math.floor((address - this.base) / PAGE_BYTES);
+    return (address - this.base) >>> PAGE_SHIFT;
   }
 
   /** Host address of a guest page; gives it a frame if it has none. */
@@ -64,7 +66,10 @@ export class Frames implements GuestMemory, WalkMemory {
   }
 
   hostOf(address: number): number {
-    return this.frameOf(this.pageOf(address)) + (address % PAGE_BYTES);
+    const offset = address - this.base;
+    const frame = this.#frame[offset >>> PAGE_SHIFT] ?? NO_FRAME;
+    const host = frame === NO_FRAME ? this.frameOf(offset >>> PAGE_SHIFT) : frame;
+    return host + (offset & (PAGE_BYTES - 1));
   }
 
   /** The guest-physical address that a host address in the pool stands for. */

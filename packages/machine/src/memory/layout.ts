@@ -46,6 +46,8 @@ export const STATE = {
   /** Cause, and what kind of value, of a failed guard. */
   trapCause: 704,
   trapValue: 708,
+  /** Set by a helper whose effect the machine must act on before the next instruction. */
+  attention: 712,
 } as const;
 
 /** Entries {page | tag: i64, pageBase: i32, unused} of direct-mapped tables for jumps between pages. */

@@ -36,6 +36,9 @@ export class SoftTlb {
   /** Filled entries by byte offset in their table: what a flush has to visit. */
   readonly #filled: Readonly<Record<TableName, Map<number, Entry>>>;
 
+  /** Pages that may have write entries; all that do are among them. */
+  readonly #written = new Set<number>();
+
   constructor(layout: Layout, buffer: ArrayBuffer) {
     this.#layout = layout;
     this.#view = new DataView(buffer);
@@ -86,6 +89,7 @@ export class SoftTlb {
     const at = this.#tableAt(table) + offset;
     this.#view.setUint32(at, ((low & 0xfffff000) ^ page) >>> 0, true);
     this.#view.setUint32(at + 4, high >>> 0, true);
+    if (table === "userWrite" || table === "supervisorWrite") this.#written.add(page);
     this.#filled[table].set(offset, { page, global: marks.global, user: marks.user });
   }
 
@@ -114,6 +118,7 @@ export class SoftTlb {
   }
   /** No write to this host page may hit from now on. */
   forbidWrites(page: number): void {
+    if (!this.#written.delete(page)) return;
     this.#dropWhere(["userWrite", "supervisorWrite"], (entry) => entry.page === page);
   }
 

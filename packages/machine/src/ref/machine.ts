@@ -112,6 +112,9 @@ export class ReferenceMachine implements HartPorts {
   time(): bigint {
     return BigInt(Math.floor(this.ticks / INSTRUCTIONS_PER_TIME_TICK));
   }
+  timeReached(time: bigint): boolean {
+    return this.time() >= time;
+  }
   cycles(): bigint {
     return BigInt(this.ticks);
   }

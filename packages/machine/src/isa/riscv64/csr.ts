@@ -74,10 +74,12 @@ function writeSatp(hart: Hart, value: bigint): void {
   const mode = Number(value >> 60n);
   // An unsupported mode leaves the register as it was (section 12.1.11).
   if (mode !== 0 && mode !== 8 && mode !== 9 && mode !== 10) return;
+  // Global mappings hold in every address space, but not where there is none.
+  const kind = mode === hart.satp.mode ? "root" : "all";
   hart.satp.mode = mode;
   hart.satp.asid = Number((value >> 44n) & 0xffffn);
   hart.satp.rootPage = Number(value & 0xfffffffffffn);
-  hart.ports.translationChanged({ kind: "root" });
+  hart.ports.translationChanged({ kind });
 }
 
 function writeEnvcfg(hart: Hart, value: bigint): void {

@@ -47,6 +47,8 @@ export type TranslationChange =
 export interface HartPorts {
   /** The `time` counter, at the frequency of the device tree. */
   time(): bigint;
+  /** Whether `time` is at least so much. */
+  timeReached(time: bigint): boolean;
   cycles(): bigint;
   instret(): bigint;
   externalInterrupt(): boolean;
@@ -90,7 +92,7 @@ export class Hart {
   /** Bits of sip. */
   pending(): number {
     let bits = this.softwarePending ? 1 << INTERRUPT.software : 0;
-    if (this.ports.time() >= this.stimecmp) bits |= 1 << INTERRUPT.timer;
+    if (this.ports.timeReached(this.stimecmp)) bits |= 1 << INTERRUPT.timer;
     if (this.ports.externalInterrupt()) bits |= 1 << INTERRUPT.external;
     return bits;
   }
