@@ -11,7 +11,11 @@ function founding(command: Command): Command {
     .option("--name <name>", "name of this node; default: the machine's")
     .option("--listen <host:port>", "address for other nodes", parseAddress, "127.0.0.1:7946")
     .option("--api <host:port>", "address of the HTTP API", parseAddress, "127.0.0.1:7447")
-    .option("--driver <name>", "VM driver to use, best first (repeatable; default: qemu)", collect)
+    .option(
+      "--driver <name>",
+      "VM driver to use, best first (repeatable; default: embedded, then qemu)",
+      collect,
+    )
     .option("--images <dir>", "where VM images are kept");
 }
 

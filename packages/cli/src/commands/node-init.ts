@@ -15,8 +15,8 @@ interface FoundingOptions {
   readonly images?: string;
 }
 
-/** The drivers of this version that run real VMs. */
-const DEFAULT_DRIVERS: readonly string[] = ["qemu"];
+/** The one that needs nothing but Node; QEMU where even that does not do. */
+const DEFAULT_DRIVERS: readonly string[] = ["embedded", "qemu"];
 
 /** The machine's name as a DNS label; "node" when nothing of it fits. */
 export function defaultName(host: string): string {

@@ -37,7 +37,8 @@ export async function launchSupervisor(config: SupervisorConfig): Promise<void> 
   let child;
   try {
     const main = nodeArguments(import.meta.url, "../supervisor/main");
-    child = spawn(process.execPath, [...V8_FLAGS, ...main], {
+    // The folder is for people who look at what runs here.
+    child = spawn(process.execPath, [...V8_FLAGS, ...main, config.folder], {
       detached: true,
       cwd: "/",
       env: supervisorEnvironment(),
