@@ -13,6 +13,7 @@ const TICK_SCRIPT = 'i=0; while :; do i=$((i+1)); echo "tick $BLIXARD_EPOCH $i";
 /** busybox' shell waits by itself; a fork for each tick would be too slow in an emulated guest. */
 const PAUSES: Readonly<Record<string, string>> = {
   qemu: "read -t 0.02 nothing <&3",
+  embedded: "read -t 0.02 nothing <&3",
   fake: "sleep 0.02",
 };
 
@@ -21,7 +22,7 @@ export function tickCommand(driver: string): string[] {
   return [
     "sh",
     "-c",
-    driver === "qemu" ? `mkfifo /tmp/tick; exec 3<>/tmp/tick; ${script}` : script,
+    driver === "fake" ? script : `mkfifo /tmp/tick; exec 3<>/tmp/tick; ${script}`,
   ];
 }
 
