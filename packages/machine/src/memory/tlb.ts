@@ -22,20 +22,26 @@ export const TABLES: readonly TableName[] = [
   "supervisorWrite",
 ];
 
-interface Entry {
-  /** Host address of the page. */
-  readonly page: number;
+export interface EntryMarks {
   readonly global: boolean;
-  /** A user page that the supervisor reached with SUM set. */
+  /** A user page; the supervisor reaches it only while SUM is set. */
   readonly user: boolean;
 }
+
+/** The filled entries of one table, by byte offset in it: what flushes have to visit. */
+interface Filled {
+  /** Host pages. */
+  readonly pages: Map<number, number>;
+  /** Those of pages that are not global, and those of user pages. */
+  readonly local: Set<number>;
+  readonly user: Set<number>;
+}
+const nothingFilled = (): Filled => ({ pages: new Map(), local: new Set(), user: new Set() });
 
 export class SoftTlb {
   readonly #layout: Layout;
   readonly #view: DataView;
-  /** Filled entries by byte offset in their table: what a flush has to visit. */
-  readonly #filled: Readonly<Record<TableName, Map<number, Entry>>>;
-
+  readonly #filled: Readonly<Record<TableName, Filled>>;
   /** Pages that may have write entries; all that do are among them. */
   readonly #written = new Set<number>();
 
@@ -43,10 +49,10 @@ export class SoftTlb {
     this.#layout = layout;
     this.#view = new DataView(buffer);
     this.#filled = {
-      userRead: new Map(),
-      userWrite: new Map(),
-      supervisorRead: new Map(),
-      supervisorWrite: new Map(),
+      userRead: nothingFilled(),
+      userWrite: nothingFilled(),
+      supervisorRead: nothingFilled(),
+      supervisorWrite: nothingFilled(),
     };
     const words = new BigUint64Array(buffer, layout.tlbAt, layout.tlbTableBytes / 2);
     // Each table's lower half belongs to addresses with the bit clear; its upper half is right as zeros.
@@ -73,56 +79,63 @@ export class SoftTlb {
     const bits = this.#layout.addressBits;
     this.#view.setUint32(at, upper ? 0 : 2 ** bits, true);
     this.#view.setUint32(at + 4, 0, true);
-    this.#filled[table].delete(offset);
+    const filled = this.#filled[table];
+    filled.pages.delete(offset);
+    filled.local.delete(offset);
+    filled.user.delete(offset);
   }
 
   /** Maps the page of a virtual address to the host page `page`. */
-  fill(
-    table: TableName,
-    high: number,
-    low: number,
-    page: number,
-    marks: { readonly global: boolean; readonly user: boolean },
-  ): void {
+  fill(table: TableName, high: number, low: number, page: number, marks: EntryMarks): void {
     assert(page % 4096 === 0 && page < 2 ** this.#layout.addressBits, "a host page");
     const offset = this.#offset(low);
     const at = this.#tableAt(table) + offset;
     this.#view.setUint32(at, ((low & 0xfffff000) ^ page) >>> 0, true);
     this.#view.setUint32(at + 4, high >>> 0, true);
     if (table === "userWrite" || table === "supervisorWrite") this.#written.add(page);
-    this.#filled[table].set(offset, { page, global: marks.global, user: marks.user });
-  }
-
-  #dropWhere(tables: readonly TableName[], matches: (entry: Entry) => boolean): void {
-    for (const table of tables) {
-      for (const [offset, entry] of this.#filled[table]) {
-        if (matches(entry)) this.#clear(table, offset);
-      }
-    }
+    const filled = this.#filled[table];
+    filled.pages.set(offset, page);
+    if (marks.global) filled.local.delete(offset);
+    else filled.local.add(offset);
+    if (marks.user) filled.user.add(offset);
+    else filled.user.delete(offset);
   }
 
   flushAll(): void {
-    this.#dropWhere(TABLES, () => true);
+    for (const table of TABLES) {
+      for (const offset of this.#filled[table].pages.keys()) this.#clear(table, offset);
+    }
+    this.#written.clear();
   }
   /** After a change of address space: entries of global pages stay. */
   flushNonGlobal(): void {
-    this.#dropWhere(TABLES, (entry) => !entry.global);
+    for (const table of TABLES) {
+      for (const offset of this.#filled[table].local) this.#clear(table, offset);
+    }
   }
   /** After SUM was cleared: the supervisor may no longer reach user pages. */
   flushSupervisorUserPages(): void {
-    this.#dropWhere(["supervisorRead", "supervisorWrite"], (entry) => entry.user);
+    for (const table of ["supervisorRead", "supervisorWrite"] as const) {
+      for (const offset of this.#filled[table].user) this.#clear(table, offset);
+    }
   }
   flushAddress(low: number): void {
     const offset = this.#offset(low);
-    for (const table of TABLES) if (this.#filled[table].has(offset)) this.#clear(table, offset);
+    for (const table of TABLES) {
+      if (this.#filled[table].pages.has(offset)) this.#clear(table, offset);
+    }
   }
   /** No write to this host page may hit from now on. */
   forbidWrites(page: number): void {
     if (!this.#written.delete(page)) return;
-    this.#dropWhere(["userWrite", "supervisorWrite"], (entry) => entry.page === page);
+    for (const table of ["userWrite", "supervisorWrite"] as const) {
+      for (const [offset, filled] of this.#filled[table].pages) {
+        if (filled === page) this.#clear(table, offset);
+      }
+    }
   }
 
   entries(): number {
-    return TABLES.reduce((sum, table) => sum + this.#filled[table].size, 0);
+    return TABLES.reduce((sum, table) => sum + this.#filled[table].pages.size, 0);
   }
 }
