@@ -129,6 +129,8 @@ export class Machine {
     hart.satp.mode = 0;
     hart.waiting = false;
     hart.stopped = false;
+    // As firmware leaves it: the vDSO reads `time` in user mode, and Linux relies on that.
+    hart.scounteren = 7;
     hart.ports.translationChanged({ kind: "all" });
     registers.pc = at.pc;
     registers.setX(10, at.a0);
