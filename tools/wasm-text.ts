@@ -1,0 +1,241 @@
+/**
+ * Reads WebAssembly modules back into text, independently of what wrote them: enough of the binary format for
+ * what packages/machine emits. Throws RangeError for anything else.
+ */
+
+/** Instructions whose immediates this reader knows how to skip; any other opcode has none. */
+const BLOCKS: Readonly<Record<number, string>> = { 0x02: "block", 0x03: "loop", 0x04: "if" };
+const ONE_INDEX: Readonly<Record<number, string>> = {
+  0x0c: "br",
+  0x0d: "br_if",
+  0x10: "call",
+  0x20: "local.get",
+  0x21: "local.set",
+  0x22: "local.tee",
+};
+const BR_TABLE = 0x0e;
+const ELSE = 0x05;
+const END = 0x0b;
+const [I32_CONST, I64_CONST] = [0x41, 0x42];
+const [MEMORY_FIRST, MEMORY_LAST] = [0x28, 0x3e];
+
+/** Names of those that are shown. */
+const NAMES: Readonly<Record<number, string>> = {
+  0x0f: "return",
+  0x28: "i32.load",
+  0x29: "i64.load",
+  0x2f: "i32.load16_u",
+  0x34: "i64.load32_s",
+  0x36: "i32.store",
+  0x37: "i64.store",
+  0x48: "i32.lt_s",
+  0x52: "i64.ne",
+  0x6a: "i32.add",
+  0x6b: "i32.sub",
+  0x71: "i32.and",
+  0x76: "i32.shr_u",
+  0x7c: "i64.add",
+  0x83: "i64.and",
+  0x85: "i64.xor",
+  0xa7: "i32.wrap_i64",
+};
+
+export interface WasmInstruction {
+  readonly opcode: number;
+  /** Nesting of blocks around it. */
+  readonly depth: number;
+  /** Index, constant, or offset of a memory access. */
+  readonly immediate: bigint | undefined;
+  /** Relative depths; the default comes last. */
+  readonly table: readonly number[];
+}
+
+class Bytes {
+  readonly #bytes: Uint8Array;
+  at: number;
+  constructor(bytes: Uint8Array, at = 0) {
+    this.#bytes = bytes;
+    this.at = at;
+  }
+  u8(): number {
+    const byte = this.#bytes[this.at++];
+    if (byte === undefined) throw new RangeError("the module ends too soon");
+    return byte;
+  }
+  unsigned(): number {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = this.u8();
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+  }
+  signed(): bigint {
+    let value = 0n;
+    for (let shift = 0n; ; shift += 7n) {
+      const byte = this.u8();
+      value |= BigInt(byte & 127) << shift;
+      if (byte < 128) return BigInt.asIntN(Number(shift) + 7, value);
+    }
+  }
+  text(): string {
+    const length = this.unsigned();
+    this.at += length;
+    return new TextDecoder().decode(this.#bytes.subarray(this.at - length, this.at));
+  }
+}
+
+export interface WasmBody {
+  readonly instructions: readonly WasmInstruction[];
+  /** Names of the imported functions, by index. */
+  readonly imports: readonly string[];
+}
+
+function skipImport(bytes: Bytes): string | undefined {
+  bytes.text();
+  const name = bytes.text();
+  if (bytes.u8() === 0) {
+    bytes.unsigned();
+    return name;
+  }
+  const limits = bytes.u8();
+  bytes.unsigned();
+  if (limits === 1) bytes.unsigned();
+  return undefined;
+}
+
+/** The body of an exported function. */
+export function readExported(module: Uint8Array, wanted: string): WasmBody {
+  const bytes = new Bytes(module, 8);
+  const imports: string[] = [];
+  let found = -1;
+  while (bytes.at < module.length) {
+    const section = bytes.u8();
+    const size = bytes.unsigned();
+    const end = bytes.at + size;
+    const count = bytes.unsigned();
+    for (let n = 0; n < count && (section === 2 || section === 7 || section === 10); n++) {
+      if (section === 2) {
+        const name = skipImport(bytes);
+        if (name !== undefined) imports.push(name);
+      } else if (section === 7) {
+        const name = bytes.text();
+        bytes.u8();
+        const index = bytes.unsigned();
+        if (name === wanted) found = index;
+      } else {
+        const length = bytes.unsigned();
+        const start = bytes.at;
+        if (n === found - imports.length) {
+          return { instructions: readBody(module.subarray(start, start + length)), imports };
+        }
+        bytes.at = start + length;
+      }
+    }
+    bytes.at = end;
+  }
+  throw new RangeError(`the module exports no function ${wanted}`);
+}
+
+function readBody(body: Uint8Array): WasmInstruction[] {
+  const bytes = new Bytes(body);
+  for (let groups = bytes.unsigned(); groups > 0; groups--) {
+    bytes.unsigned();
+    bytes.u8();
+  }
+  const instructions: WasmInstruction[] = [];
+  let depth = 0;
+  while (bytes.at < body.length) {
+    const opcode = bytes.u8();
+    if (opcode === END) depth--;
+    let immediate: bigint | undefined;
+    const table: number[] = [];
+    if (opcode in BLOCKS) bytes.u8();
+    else if (opcode in ONE_INDEX) immediate = BigInt(bytes.unsigned());
+    else if (opcode === I32_CONST || opcode === I64_CONST) immediate = bytes.signed();
+    else if (opcode >= MEMORY_FIRST && opcode <= MEMORY_LAST) {
+      bytes.unsigned();
+      immediate = BigInt(bytes.unsigned());
+    } else if (opcode === BR_TABLE) {
+      const count = bytes.unsigned();
+      for (let n = 0; n <= count; n++) table.push(bytes.unsigned());
+    }
+    instructions.push({
+      opcode,
+      depth: opcode === ELSE ? depth - 1 : depth,
+      immediate,
+      table,
+    });
+    if (opcode in BLOCKS) depth++;
+  }
+  return instructions;
+}
+
+/** Position of the table jump; the emitted interpreter has one. */
+export function dispatchAt(body: WasmBody): number {
+  return body.instructions.findIndex(({ opcode }) => opcode === BR_TABLE);
+}
+
+/** What runs when the table jump is given `entry`: the instructions behind the block that it ends. */
+export function behindEntry(body: WasmBody, entry: number): readonly WasmInstruction[] {
+  const { instructions } = body;
+  const at = dispatchAt(body);
+  const jump = instructions[at];
+  const relative = jump?.table[entry];
+  if (jump === undefined || relative === undefined) throw new RangeError("no such entry");
+  const depth = jump.depth - relative - 1;
+  const start =
+    instructions.findIndex(
+      ({ opcode, depth: own }, n) => n > at && opcode === END && own === depth,
+    ) + 1;
+  const length = instructions
+    .slice(start)
+    .findIndex(({ opcode, depth: own }) => opcode === END && own < depth);
+  return instructions.slice(start, start + length);
+}
+
+export interface Naming {
+  local(index: number): string;
+  /** A comment for a constant or an offset, if there is one. */
+  note(opcode: string, immediate: bigint): string | undefined;
+  /** What a jump out of the shown instructions by so many blocks reaches. */
+  target(levels: number): string;
+}
+
+/** One line an instruction, in the names of the WebAssembly text format. */
+export function wasmText(body: WasmBody, shown: readonly WasmInstruction[], by: Naming): string[] {
+  const outer = Math.min(...shown.map(({ depth }) => depth));
+  return shown.map(({ opcode, depth, immediate, table }) => {
+    const indent = "  ".repeat(depth - outer);
+    let text: string;
+    let note: string | undefined;
+    const index = Number(immediate ?? 0n);
+    if (opcode === END) text = "end";
+    else if (opcode === ELSE) text = "else";
+    else if (opcode === BR_TABLE) text = `br_table (${table.length - 1} handlers)`;
+    else if (opcode in BLOCKS) text = BLOCKS[opcode] ?? "";
+    else if (opcode === 0x10) text = `call $${body.imports[index] ?? index}`;
+    else if (opcode === 0x0c || opcode === 0x0d) {
+      const levels = index - (depth - outer);
+      text = `${ONE_INDEX[opcode]} ${levels < 0 ? index : `$${by.target(levels)}`}`;
+    } else if (opcode in ONE_INDEX) text = `${ONE_INDEX[opcode]} $${by.local(index)}`;
+    else if (immediate === undefined) text = nameOf(opcode);
+    else if (opcode === I32_CONST || opcode === I64_CONST) {
+      const name = opcode === I32_CONST ? "i32.const" : "i64.const";
+      text = `${name} ${immediate}`;
+      note = by.note(name, immediate);
+    } else {
+      const name = nameOf(opcode);
+      text = immediate === 0n ? name : `${name} offset=${immediate}`;
+      note = by.note(name, immediate);
+    }
+    const line = `${indent}${text}`;
+    return note === undefined ? line : `${line.padEnd(32)} ;; ${note}`;
+  });
+}
+
+function nameOf(opcode: number): string {
+  const name = NAMES[opcode];
+  if (name === undefined) throw new RangeError(`opcode 0x${opcode.toString(16)} has no name here`);
+  return name;
+}
