@@ -58,6 +58,8 @@ export const LIMITS = {
   supervisorStartMs: 20_000,
   /** From `cont` to the agent's hello: emulated guests on a busy machine boot slowly. */
   helloMs: 120_000,
+  /** From the end of the agent's line to the machine's own, when both have one cause. */
+  lastWordsMs: 1_000,
   /** Before greeting an agent again that broke off. */
   agentBackoffMs: 1_000,
   /** An answer of QMP. */

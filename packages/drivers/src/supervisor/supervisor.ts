@@ -9,6 +9,7 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { BlixardError } from "@blixard/std";
 import { hostClock } from "../clock.ts";
 import type { ConsoleWriter } from "../console/writer.ts";
 import { LIMITS } from "../limits.ts";
@@ -132,6 +133,10 @@ export class Supervisor {
       await this.#guest.boot();
       if (this.#state.phase === "starting") await this.#enter("running");
     } catch (caught) {
+      // A machine that ends takes the agent's line along a moment before, and knows better why.
+      if (caught instanceof BlixardError && caught.code === "GuestUnreachable") {
+        await Promise.race([this.#machine.exited, sleep(LIMITS.lastWordsMs)]);
+      }
       if (this.#state.phase === "stopped") return;
       const reason = caught instanceof Error ? caught.message : String(caught);
       this.#options.log(`boot: ${reason}`);

@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { FakeIo, type Ran, until } from "./testing/harness.ts";
+
+const IMAGE = dirname(fileURLToPath(import.meta.resolve("@blixard/guest-riscv64/image.json")));
+const LINUX = [
+  ["machine", "run", "--memory", "64M"],
+  ["--kernel", join(IMAGE, "vmlinuz"), "--initrd", join(IMAGE, "initrd.img")],
+  ["--append", "console=ttyS0 quiet panic=-1 rdinit=/bin/sh"],
+].flat();
+
+let folder = "";
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "blx-machine-"));
+});
+after(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** A terminal: raw mode is remembered. */
+class Terminal extends FakeIo {
+  readonly raw: boolean[] = [];
+  constructor() {
+    super({});
+    Object.assign(this.stdin, { isTTY: true, setRawMode: (raw: boolean) => this.raw.push(raw) });
+  }
+}
+
+test("machine run: a shell on this terminal, typed into, left with ~.", async () => {
+  const io = new Terminal();
+  const ran = io.run(...LINUX);
+  await until("a prompt", () => io.stdout.text.includes("~ # "));
+  io.stdin.write("echo $((6*7)) ~/\n");
+  await until("its answer", () => io.stdout.text.includes("\n42 "));
+  io.stdin.write("~.");
+  const { code } = await ran;
+  assert.equal(code, 0);
+  assert.deepEqual(io.raw, [true, false]);
+  assert.equal(io.listeners(), 0);
+});
+
+/** Pipes a line into the guest once its shell listens: a serial port forgets what came before. */
+async function piped(line: string): Promise<Ran> {
+  const io = new FakeIo({});
+  const ran = io.run(...LINUX);
+  await until("a prompt", () => io.stdout.text.includes("~ # "));
+  io.stdin.end(line);
+  return await ran;
+}
+
+test("machine run: a guest that powers off ends well, one that panics does not", async () => {
+  assert.equal((await piped("poweroff -f\n")).code, 0);
+  const { code, out, err } = await piped("exit\n");
+  assert.equal(code, 9);
+  assert.match(err, /kernel panicked: Attempted to kill init/);
+  assert.match(out, /Kernel panic - not syncing/);
+});
+
+test("machine run: what cannot be booted says why; a signal ends what runs", async () => {
+  const file = join(folder, "file");
+  await writeFile(file, "no kernel");
+  const run = (...args: string[]) => new FakeIo({}).run("machine", "run", ...args);
+  assert.match((await run("--kernel", file)).err, /no riscv64 Image/);
+  assert.equal((await run("--kernel", join(folder, "absent"))).code, 3);
+  assert.match((await run("--kernel", file, "--disk", file)).err, /sectors/);
+  assert.match((await run("--kernel", file, "--memory", "2G")).err, /64M to 1792M/);
+  const io = new FakeIo({});
+  const ran = io.run(...LINUX);
+  await until("it listens", () => io.listeners() > 0);
+  io.send("SIGINT");
+  assert.equal((await ran).code, 130);
+});
+
+test("machine detect: each driver was tried; the embedded one works here", async () => {
+  const { code, out } = await new FakeIo({}).run("machine", "detect", "-o", "json");
+  assert.equal(code, 0);
+  // Safe: the command's own JSON, looked at field by field.
+  const found = JSON.parse(out) as { name: string; available: boolean; accel?: string }[];
+  assert.deepEqual(
+    found.map(({ name }) => name),
+    ["qemu", "embedded"],
+  );
+  assert.deepEqual(found[1], { ...found[1], available: true, accel: "wasm" });
+});

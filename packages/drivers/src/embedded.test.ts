@@ -1,0 +1,190 @@
+/** What only a real guest under the embedded machine shows: how it ends, and that it gets what was asked for. */
+
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { present } from "@blixard/std";
+import { hostClock } from "./clock.ts";
+import { goneOf, refusedWith, shell, World } from "./compliance-world.ts";
+import type { Backend } from "./driver/backend.ts";
+import { SupervisedDriver } from "./driver/driver.ts";
+import { EmbeddedBackend } from "./driver/embedded.ts";
+import { GuestImageStore } from "./image/guest-store.ts";
+import type { EmbeddedMachineConfig } from "./machine/types.ts";
+import type { InstanceEnd, InstanceSpec, VmDriver } from "./types.ts";
+
+const MEBIBYTE = 1024 * 1024;
+
+let world: World;
+let driver: VmDriver;
+let bootMs = 0;
+before(async () => {
+  world = await World.make({ driver: "embedded", images: "", image: "base", bootMs: 30_000 });
+  driver = world.driver();
+});
+after(async () => {
+  await world.close();
+});
+
+/** Runs a command in a fresh guest that ends it, and gives that end. */
+async function endAfter(script: string): Promise<InstanceEnd | undefined> {
+  const spec = world.spec();
+  await world.run(driver, spec);
+  await driver.exec(spec.vmId, { argv: ["sh", "-c", script], env: {} });
+  return (await world.phase(driver, spec.vmId, "stopped")).ended;
+}
+
+/** The driver with something changed about its machines. */
+function changed(change: (config: EmbeddedMachineConfig) => object): SupervisedDriver {
+  const real = new EmbeddedBackend();
+  const backend: Backend = {
+    name: "embedded",
+    probe: () => real.probe(),
+    prepare: (spec, folder) => real.prepare(spec, folder),
+    machine: async (spec, folder) => {
+      const config = await real.machine(spec, folder);
+      assert.ok(config.kind === "embedded");
+      return { ...config, ...change(config) };
+    },
+  };
+  return new SupervisedDriver(backend, { dataDir: world.dataDir });
+}
+
+async function consoleText(vmId: InstanceSpec["vmId"]): Promise<string> {
+  const signal = new AbortController().signal;
+  let text = "";
+  for await (const data of driver.console(vmId, { offset: 0, follow: false, signal })) {
+    text += Buffer.from(data).toString("latin1");
+  }
+  return text;
+}
+
+test("the probe runs a guest in WebAssembly", async () => {
+  const probe = await driver.probe();
+  assert.ok(probe.available, JSON.stringify(probe));
+  assert.equal(probe.accel, "wasm");
+});
+
+test("a guest that powers itself off has shut down; one that resets has not", async () => {
+  assert.deepEqual(await endAfter("poweroff -f"), { kind: "shutdown" });
+  const ended = await endAfter("reboot -f");
+  assert.ok(ended?.kind === "crashed" && /reset itself/.test(ended.reason), JSON.stringify(ended));
+});
+
+test("a kernel that panics is a crash with its last words, which the console shows", async () => {
+  const spec = world.spec();
+  const broken = changed(({ cmdline }) => ({ cmdline: `${cmdline} rdinit=/absent` }));
+  await broken.create(spec);
+  await broken.start(spec.vmId, world.lease(1));
+  const { ended } = await world.phase(broken, spec.vmId, "stopped");
+  assert.ok(ended?.kind === "crashed", JSON.stringify(ended));
+  assert.match(ended.reason, /kernel panicked: .*(init|root)/);
+  assert.match(await consoleText(spec.vmId), /Kernel panic - not syncing/);
+  await broken.close();
+});
+
+test("what cannot be booted is DriverFailed at start, with the reason", async () => {
+  const kernel = join(world.dataDir, "no-kernel");
+  await writeFile(kernel, "this is no kernel");
+  for (const [change, reason] of [
+    [{ kernel }, /no riscv64 Image/],
+    [{ kernel: `${kernel}-absent` }, /no kernel/],
+    [{ disk: `${kernel}-disk` }, /no disk/],
+    [{ cmdline: "x".repeat(2000) }, /2000 bytes/],
+  ] as const) {
+    const spec = world.spec();
+    const broken = changed(() => change);
+    await broken.create(spec);
+    await assert.rejects(broken.start(spec.vmId, world.lease(1)), (error) => {
+      assert.match(String(error), reason);
+      return refusedWith("DriverFailed")(error);
+    });
+    await broken.close();
+  }
+});
+
+test("what the machine does not have is refused by field, and other images by name", async () => {
+  for (const wrong of [
+    { vcpus: 2 },
+    { memoryBytes: 1793 * MEBIBYTE },
+    { diskBytes: 1000 },
+  ] as const) {
+    const spec = { ...world.spec(), ...wrong };
+    await assert.rejects(driver.create(spec), refusedWith("InvalidArgument"));
+    assert.equal(await driver.inspect(spec.vmId), undefined);
+  }
+  const spec = { ...world.spec(), image: "absent" };
+  await driver.create(spec);
+  await assert.rejects(driver.start(spec.vmId, world.lease(1)), refusedWith("NotFound"));
+});
+
+test("memory and disk are those of the specification, and the disk keeps over a kill", async () => {
+  const diskBytes = 64 * MEBIBYTE;
+  const spec: InstanceSpec = { ...world.spec(), memoryBytes: 128 * MEBIBYTE, diskBytes };
+  await world.run(driver, spec);
+  const memory = await shell(driver, spec.vmId, "grep MemTotal /proc/meminfo");
+  const kibibytes = Number(/(\d+)/.exec(memory)?.[1]);
+  assert.ok(kibibytes > 100_000 && kibibytes <= spec.memoryBytes / 1024, memory);
+  const sectors = await shell(driver, spec.vmId, "cat /sys/block/vda/size");
+  assert.equal(Number(sectors) * 512, diskBytes);
+  const script =
+    "mke2fs /dev/vda > /dev/null && mount -t ext4 /dev/vda /mnt && echo kept > /mnt/file && " +
+    "head -c 4m /dev/urandom > /mnt/noise && md5sum < /mnt/noise && sync";
+  const sum = await shell(driver, spec.vmId, script);
+  await driver.kill(spec.vmId);
+  await world.run(driver, spec, 2);
+  const again = "mount -t ext4 /dev/vda /mnt && md5sum < /mnt/noise && cat /mnt/file";
+  assert.equal(await shell(driver, spec.vmId, again), `${sum}kept\n`);
+  await driver.kill(spec.vmId);
+});
+
+test("the guest has the host's time, and terminals of the size asked for", async () => {
+  const spec = world.spec();
+  const started = hostClock.monotonicMs();
+  await world.run(driver, spec);
+  bootMs = hostClock.monotonicMs() - started;
+  const seconds = Number(await shell(driver, spec.vmId, "date +%s"));
+  assert.ok(Math.abs(seconds - Date.now() / 1000) < 60, String(seconds));
+  const script = "stty size; read line; stty size; echo got $line";
+  const pty = { rows: 24, cols: 80 };
+  const session = await driver.exec(spec.vmId, { argv: ["sh", "-c", script], env: {}, pty });
+  let text = "";
+  let answered = false;
+  for await (const event of session.events) {
+    if (event.kind !== "exit") text += Buffer.from(event.data).toString("utf8");
+    if (event.kind === "exit" || answered || !text.includes("24 80")) continue;
+    answered = true;
+    session.resize(30, 100);
+    await session.write(Buffer.from("hello\n"));
+  }
+  assert.equal(text.replaceAll("\r", ""), "24 80\nhello\n30 100\ngot hello\n");
+  await driver.kill(spec.vmId);
+});
+
+test("the machine ends itself at its deadline while its supervisor is stopped", async () => {
+  const spec = world.spec();
+  await driver.create(spec);
+  // A lease in which this computer, today, surely boots it.
+  const lease = world.lease(1, 3 * bootMs + 500);
+  await driver.start(spec.vmId, lease);
+  const running = await world.phase(driver, spec.vmId, "running");
+  const supervisor = present(running.supervisorPid, "supervisor pid");
+  process.kill(supervisor, "SIGSTOP");
+  try {
+    await goneOf(present(running.backendPid, "backend pid"));
+    assert.ok(hostClock.monotonicMs() >= lease.deadlineMonotonicMs);
+  } finally {
+    process.kill(supervisor, "SIGCONT");
+  }
+  const { ended } = await world.phase(driver, spec.vmId, "stopped");
+  assert.deepEqual(ended, { kind: "leaseExpired" });
+});
+
+test("the stored image is the one that is booted", async () => {
+  const config = await new EmbeddedBackend().machine(world.spec(), world.dataDir);
+  const image = await new GuestImageStore().resolve("base");
+  assert.ok(config.kind === "embedded");
+  assert.equal(config.kernel, image.kernel);
+  assert.ok(config.cmdline.startsWith(image.cmdline));
+});
