@@ -1,7 +1,7 @@
 /**
- * The blocks of docs/machine.md that show what the machine does: computed here, from the code that runs.
- * `node --conditions=source tools/machine-docs.ts` prints them; with `--write` it puts them into the document.
- * In the document a block follows a line `<!-- shown: NAME -->`.
+ * The blocks of docs/machine.md that show what the machine does, computed from the code that runs.
+ * `node --conditions=source tools/machine-docs.ts` prints them; with `--write` it puts them into the
+ * document, where a block follows a line `<!-- shown: NAME -->`.
  */
 
 import { assert } from "@blixard/std";
@@ -39,13 +39,14 @@ const hex = (value: number | bigint, digits = 0): string =>
   value.toString(16).padStart(digits, "0");
 const address = (value: number): string => `0x${hex(value, 8).replace(/(.{4})$/, "_$1")}`;
 
-// --- an instruction's way -------------------------------------------------------------------------------
+// --- an instruction's way ------------------------------------------------------------------------
 
-/** Lines of a source file that contain these texts, in order: excerpts cannot outlive their source. */
+/** Lines of a source file that contain these texts: an excerpt cannot outlive its source. */
 function excerpt(path: string, texts: readonly string[]): string {
   const lines = readFileSync(join(ROOT, path), "utf8").split("\n");
   return texts
     .map((text) => {
+      if (text === "}") return text;
       const line = lines.find((each) => each.includes(text));
       assert(line !== undefined, `${path} has "${text}"`);
       return line.replace(/^ {2}(?=load\()/, "");
@@ -57,6 +58,7 @@ function fieldsText(): string {
   const decoded = decode(LW);
   assert(decoded !== undefined, "lw decodes");
   const { instruction, fields } = decoded;
+  const { name, mask, match, format } = instruction;
   const bits = hex(LW, 8);
   const binary = LW.toString(2).padStart(32, "0");
   const parts = [
@@ -70,8 +72,10 @@ function fieldsText(): string {
   assert(expanded === LW, "both encodings mean the same");
   return [
     `0x${bits}   lw a0, 8(a1)`,
-    ...parts.map(([digits = "", name = "", value = ""]) => `  ${digits.padEnd(13)}${name.padEnd(8)}${value}`),
-    `row      ${instruction.name}: bits & 0x${hex(instruction.mask >>> 0)} == 0x${hex(instruction.match)}, format ${instruction.format}`,
+    ...parts.map(
+      ([digits = "", field = "", value = ""]) => `  ${digits.padEnd(13)}${field.padEnd(8)}${value}`,
+    ),
+    `row      ${name}: bits & 0x${hex(mask >>> 0)} == 0x${hex(match)}, format ${format}`,
     `0x${hex(C_LW, 4)}       c.lw a0, 8(a1) expands to 0x${hex(expanded, 8)}`,
   ].join("\n");
 }
@@ -129,7 +133,8 @@ function predecodedText(): string {
         : size === 2
           ? view.getUint16(offset, true)
           : view.getInt32(offset, true);
-    return `${String(offset).padStart(4)}  ${name.padEnd(9)}${String(value).padEnd(6)}${meaning(value)}`;
+    const place = `${String(offset).padStart(4)}  ${name.padEnd(9)}`;
+    return `${place}${String(value).padEnd(6)}${meaning(value)}`;
   });
   return [bytes, ...lines].join("\n");
 }
@@ -243,7 +248,7 @@ function countsText(module: Uint8Array): string {
   ].join("\n");
 }
 
-// --- memory and devices ---------------------------------------------------------------------------------
+// --- memory and devices --------------------------------------------------------------------------
 
 function layoutText(): string {
   const lines = [64, 256, 1024, 1792].map((mib) => {
@@ -259,7 +264,9 @@ function layoutText(): string {
     ];
     return cells.join("");
   });
-  return ["     RAM bits  a table    code      code at       RAM at          end", ...lines].join("\n");
+  return ["     RAM bits  a table    code      code at       RAM at          end", ...lines].join(
+    "\n",
+  );
 }
 
 function tlbText(): string {
@@ -314,14 +321,15 @@ function boardText(): string {
       const source = "irq" in device ? `PLIC source ${device.irq}` : "";
       const name = names.get(device.base) ?? "";
       const size = `${device.sizeBytes / 1024} KiB`;
-      return `${address(device.base)}  ${size.padStart(9)}  ${name.padEnd(9)} ${device.kind.padEnd(9)} ${source}`;
+      const place = `${address(device.base)}  ${size.padStart(9)}`;
+      return `${place}  ${name.padEnd(9)} ${device.kind.padEnd(9)} ${source}`;
     })
     .sort()
     .map((text) => text.trimEnd())
     .join("\n");
 }
 
-// --- the document ---------------------------------------------------------------------------------------
+// --- the document --------------------------------------------------------------------------------
 
 /** Every block by its name. */
 export function machineBlocks(): ReadonlyMap<string, string> {
@@ -339,6 +347,7 @@ export function machineBlocks(): ReadonlyMap<string, string> {
         "const address = (b: Builder)",
         "function load(name: string",
         'return byF3(name, "i", "I", 0x03, f3',
+        "}",
         'load("lw", 2, 4, true)',
       ]),
     ],

@@ -1,6 +1,6 @@
 /**
- * Reads WebAssembly modules back into text, independently of what wrote them: enough of the binary format for
- * what packages/machine emits. Throws RangeError for anything else.
+ * Reads WebAssembly modules back into text, independently of what wrote them: enough of the binary
+ * format for what packages/machine emits. Throws RangeError for what it has no name for.
  */
 
 /** Instructions whose immediates this reader knows how to skip; any other opcode has none. */
@@ -104,37 +104,56 @@ function skipImport(bytes: Bytes): string | undefined {
   return undefined;
 }
 
+/** Names of imported functions, index of the wanted export, and all bodies. */
+class ModuleReader {
+  readonly imports: string[] = [];
+  readonly bodies: Uint8Array[] = [];
+  exported = -1;
+  readonly #module: Uint8Array;
+  readonly #bytes: Bytes;
+
+  constructor(module: Uint8Array, wanted: string) {
+    this.#module = module;
+    this.#bytes = new Bytes(module, 8);
+    const bytes = this.#bytes;
+    while (bytes.at < module.length) {
+      const section = bytes.u8();
+      const size = bytes.unsigned();
+      const end = bytes.at + size;
+      if (section === 2) this.#each(() => this.#import());
+      if (section === 7) this.#each(() => this.#export(wanted));
+      if (section === 10) this.#each(() => this.#body());
+      bytes.at = end;
+    }
+  }
+
+  #each(read: () => void): void {
+    for (let left = this.#bytes.unsigned(); left > 0; left--) read();
+  }
+  #import(): void {
+    const name = skipImport(this.#bytes);
+    if (name !== undefined) this.imports.push(name);
+  }
+  #export(wanted: string): void {
+    const name = this.#bytes.text();
+    this.#bytes.u8();
+    const index = this.#bytes.unsigned();
+    if (name === wanted) this.exported = index;
+  }
+  #body(): void {
+    const length = this.#bytes.unsigned();
+    const start = this.#bytes.at;
+    this.bodies.push(this.#module.subarray(start, start + length));
+    this.#bytes.at = start + length;
+  }
+}
+
 /** The body of an exported function. */
 export function readExported(module: Uint8Array, wanted: string): WasmBody {
-  const bytes = new Bytes(module, 8);
-  const imports: string[] = [];
-  let found = -1;
-  while (bytes.at < module.length) {
-    const section = bytes.u8();
-    const size = bytes.unsigned();
-    const end = bytes.at + size;
-    const count = bytes.unsigned();
-    for (let n = 0; n < count && (section === 2 || section === 7 || section === 10); n++) {
-      if (section === 2) {
-        const name = skipImport(bytes);
-        if (name !== undefined) imports.push(name);
-      } else if (section === 7) {
-        const name = bytes.text();
-        bytes.u8();
-        const index = bytes.unsigned();
-        if (name === wanted) found = index;
-      } else {
-        const length = bytes.unsigned();
-        const start = bytes.at;
-        if (n === found - imports.length) {
-          return { instructions: readBody(module.subarray(start, start + length)), imports };
-        }
-        bytes.at = start + length;
-      }
-    }
-    bytes.at = end;
-  }
-  throw new RangeError(`the module exports no function ${wanted}`);
+  const { imports, bodies, exported } = new ModuleReader(module, wanted);
+  const body = bodies[exported - imports.length];
+  if (body === undefined) throw new RangeError(`the module exports no function ${wanted}`);
+  return { instructions: readBody(body), imports };
 }
 
 function readBody(body: Uint8Array): WasmInstruction[] {
@@ -176,7 +195,7 @@ export function dispatchAt(body: WasmBody): number {
   return body.instructions.findIndex(({ opcode }) => opcode === BR_TABLE);
 }
 
-/** What runs when the table jump is given `entry`: the instructions behind the block that it ends. */
+/** What runs for one entry of the table jump: the instructions behind the block that it ends. */
 export function behindEntry(body: WasmBody, entry: number): readonly WasmInstruction[] {
   const { instructions } = body;
   const at = dispatchAt(body);
