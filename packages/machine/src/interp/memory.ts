@@ -1,6 +1,7 @@
 /** Emits guest memory accesses: the TLB's compare inline, everything else through `access`. */
 
 import type { AtomicFn } from "../ir/types.ts";
+import { PAGE_BYTES } from "../limits.ts";
 import { STATE } from "../memory/layout.ts";
 import type { MemoryName } from "../wasm/code.ts";
 import type { Context, Labels } from "./context.ts";
@@ -65,6 +66,32 @@ function emitSlow(c: Context, labels: Labels, address: number, kind: number): vo
   emitAfterCall(c, labels);
 }
 
+/** Performs an access that is only misaligned, inside a page that hits; else `otherwise`. */
+function emitInsidePage(
+  c: Context,
+  host: number,
+  size: number,
+  direct: () => void,
+  otherwise: () => void,
+): void {
+  if (size === 1) {
+    otherwise();
+    return;
+  }
+  const { code, layout } = c;
+  code
+    .get(host)
+    .i64(-(2n ** BigInt(layout.addressBits)))
+    .op("i64.and", "i64.eqz");
+  code
+    .get(host)
+    .op("i32.wrap_i64")
+    .i32(PAGE_BYTES - 1)
+    .op("i32.and");
+  code.i32(PAGE_BYTES - size + 1).op("i32.lt_u", "i32.and");
+  code.if(direct, otherwise);
+}
+
 export function emitLoad(
   c: Context,
   labels: Labels,
@@ -74,16 +101,15 @@ export function emitLoad(
 ): void {
   const { code, pool } = c;
   const host = pool.take("i64");
+  const direct = (): void => {
+    code.get(host).op("i32.wrap_i64").memory(loadName(access.size, access.signed)).set(result);
+  };
+  const slow = (): void => {
+    emitSlow(c, labels, address, access.size | (access.signed ? SLOW.signed : 0));
+    code.i32(0).memory("i64.load", STATE.value).set(result);
+  };
   emitLookup(c, address, host, access.size, false);
-  code.if(
-    () => {
-      emitSlow(c, labels, address, access.size | (access.signed ? SLOW.signed : 0));
-      code.i32(0).memory("i64.load", STATE.value).set(result);
-    },
-    () => {
-      code.get(host).op("i32.wrap_i64").memory(loadName(access.size, access.signed)).set(result);
-    },
-  );
+  code.if(() => emitInsidePage(c, host, access.size, direct, slow), direct);
 }
 
 export function emitStore(
@@ -95,16 +121,15 @@ export function emitStore(
 ): void {
   const { code, pool } = c;
   const host = pool.take("i64");
+  const direct = (): void => {
+    code.get(host).op("i32.wrap_i64").get(value).memory(storeName(size));
+  };
+  const slow = (): void => {
+    code.i32(0).get(value).memory("i64.store", STATE.value);
+    emitSlow(c, labels, address, size | SLOW.store);
+  };
   emitLookup(c, address, host, size, true);
-  code.if(
-    () => {
-      code.i32(0).get(value).memory("i64.store", STATE.value);
-      emitSlow(c, labels, address, size | SLOW.store);
-    },
-    () => {
-      code.get(host).op("i32.wrap_i64").get(value).memory(storeName(size));
-    },
-  );
+  code.if(() => emitInsidePage(c, host, size, direct, slow), direct);
 }
 
 /** Leaves in the returned local the host address of an atomic's operand. */
