@@ -49,6 +49,15 @@ class EmbeddedProcess {
     });
     this.#control.on("close", () => process.exit(1));
     this.#agent.pause();
+    process.once("uncaughtException", (error) => this.#fail(error));
+  }
+
+  /** A fault of the emulator ends this guest and says so; a second one ends the process at once. */
+  #fail(error: Error): void {
+    process.stderr.write(`${error.stack ?? error.message}\n`);
+    const end: GuestEnd = { kind: "died", reason: `the emulator failed: ${error.message}` };
+    if (this.#guest === undefined) void this.#end(end);
+    else this.#guest.end(end);
   }
 
   #line(line: string): void {
