@@ -156,7 +156,8 @@ function show(body: WasmBody, shown: readonly WasmInstruction[], opened: number)
     target: (levels) => TARGETS[levels - opened] ?? `outer${levels}`,
     note: (name, value) => {
       if (name === "i64.const" && value < 0n) {
-        return `-(2^${layout.addressBits}) | ${value - compare}`;
+        const below = value - compare;
+        return `-(2^${layout.addressBits})${below === 0n ? "" : ` | ${below}`}`;
       }
       if (name === "i32.const" && value === BigInt(layout.tlbTableBytes - 8)) {
         return "bytes of a table - 8";
