@@ -14,6 +14,9 @@ export const TIMEBASE_HZ = 10_000_000;
 export const INSTRUCTIONS_PER_TIME_TICK = 25;
 export const NS_PER_TIME_TICK = 1_000_000_000 / TIMEBASE_HZ;
 
+/** Entries of the software TLB that are filled at once, over all its tables. */
+export const TLB_ENTRIES_MAX = 65_536;
+
 /** Most instructions in one call of the compiled interpreter, so that V8 can replace it while it is hot. */
 export const SLICE_INSTRUCTIONS_MAX = 4_000_000;
 /** In free-running time the clock is looked at after every slice: about a millisecond. */

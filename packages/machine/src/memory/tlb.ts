@@ -11,6 +11,7 @@
  */
 
 import { assert } from "@blixard/std";
+import { TLB_ENTRIES_MAX } from "../limits.ts";
 import type { Layout } from "./layout.ts";
 
 /** A table; user and supervisor each have one for reads and, right after it, one for writes. */
@@ -88,6 +89,8 @@ export class SoftTlb {
   /** Maps the page of a virtual address to the host page `page`. */
   fill(table: TableName, high: number, low: number, page: number, marks: EntryMarks): void {
     assert(page % 4096 === 0 && page < 2 ** this.#layout.addressBits, "a host page");
+    // The lists of filled entries are bounded; a guest that touches more starts afresh.
+    if (this.entries() >= TLB_ENTRIES_MAX) this.flushAll();
     const offset = this.#offset(low);
     const at = this.#tableAt(table) + offset;
     this.#view.setUint32(at, ((low & 0xfffff000) ^ page) >>> 0, true);
@@ -136,6 +139,8 @@ export class SoftTlb {
   }
 
   entries(): number {
-    return TABLES.reduce((sum, table) => sum + this.#filled[table].pages.size, 0);
+    const { userRead, userWrite, supervisorRead, supervisorWrite } = this.#filled;
+    const user = userRead.pages.size + userWrite.pages.size;
+    return user + supervisorRead.pages.size + supervisorWrite.pages.size;
   }
 }

@@ -19,7 +19,11 @@ export const PAGE = 4096;
 const CODE_PAGES = 3;
 const DATA_FIRST = 3;
 const DATA_PAGES = 8;
+/** Virtual page that leads to the device. */
+const DEVICE_PAGE = 11;
 const HANDLER_PAGE = 12;
+export const DEVICE_BASE = 0x1000_0000;
+export const DEVICE_BYTES = 0x80;
 const TABLES_FIRST = 16;
 export const IMAGE_PAGES = 40;
 /** Where the address spaces map the pages above, in order; page n at VIRTUAL + n * 4096. */
@@ -265,7 +269,7 @@ function writeTables(
   };
   const leaf = (page: number, flags: number): bigint => (ppn(page) << 10n) | BigInt(flags);
   const accessed = (): number => (random.chance(0.5) ? 0xc0 : random.below(4) << 6);
-  for (let page = 0; page < HANDLER_PAGE; page++) {
+  for (let page = 0; page < DEVICE_PAGE; page++) {
     const isCode = page < CODE_PAGES;
     let flags = 0xf | accessed();
     if (!isCode && random.chance(0.5)) flags = random.below(16) | accessed();
@@ -275,7 +279,10 @@ function writeTables(
       map(base + BigInt(page * PAGE), leaf(page, flags | user), 0);
     }
   }
+  const devicePpn = BigInt(DEVICE_BASE / PAGE) << 10n;
   for (const base of [VIRTUAL, HIGH_VIRTUAL]) {
+    const deviceFlags = random.chance(0.5) ? 0xd7 : 0xc7;
+    map(base + BigInt(DEVICE_PAGE * PAGE), devicePpn | BigInt(deviceFlags), 0);
     map(base + BigInt(HANDLER_PAGE * PAGE), leaf(HANDLER_PAGE, handler), 0);
     // A large page over all of RAM, sometimes misaligned.
     const large = random.chance(0.8) ? 0 : 1;
@@ -289,6 +296,11 @@ function pointer(random: Prng, base: bigint): bigint {
   const bad = random.below(40);
   if (bad === 0) return u64(random);
   if (bad === 1) return base ^ (1n << BigInt(32 + random.below(32)));
+  if (bad < 5) {
+    const device =
+      base === BigInt(RAM_BASE) ? BigInt(DEVICE_BASE) : base + BigInt(DEVICE_PAGE * PAGE);
+    return device + BigInt(random.below(random.chance(0.7) ? 16 : 32) * 8);
+  }
   const page = random.chance(0.9) ? DATA_FIRST + random.below(DATA_PAGES) : random.below(3);
   const edge = random.chance(0.25) ? PAGE - 16 + random.below(24) : random.below(PAGE / 8) * 8;
   const offset = random.chance(0.8) ? edge : edge + random.below(8);

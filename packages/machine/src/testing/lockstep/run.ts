@@ -6,8 +6,17 @@ import type { Hart } from "../../isa/riscv64/hart.ts";
 import type { SbiPorts } from "../../isa/riscv64/sbi.ts";
 import { INSTRUCTIONS_PER_TIME_TICK } from "../../limits.ts";
 import { ReferenceMachine } from "../../ref/machine.ts";
+import type { AccessSize, Bus } from "../../types.ts";
 import type { Guest, Suite } from "./program.ts";
-import { drawGuest, IMAGE_PAGES, PAGE, RAM_BASE, RAM_BYTES } from "./program.ts";
+import {
+  DEVICE_BASE,
+  DEVICE_BYTES,
+  drawGuest,
+  IMAGE_PAGES,
+  PAGE,
+  RAM_BASE,
+  RAM_BYTES,
+} from "./program.ts";
 
 /** Instructions that one guest runs for, at most. */
 const STEPS_MAX = 400;
@@ -31,16 +40,44 @@ export interface Outcome {
   readonly difference: Difference | undefined;
 }
 
+/** A device whose interrupt follows what is written to it, and that faults beyond its registers. */
+class TestBus implements Bus {
+  level = false;
+  #inside(address: number): boolean {
+    return address >= DEVICE_BASE && address < DEVICE_BASE + DEVICE_BYTES;
+  }
+  read(address: number, size: AccessSize): { readonly ok: boolean; readonly value: bigint } {
+    if (!this.#inside(address)) return { ok: false, value: 0n };
+    if (address % 16 === 8) this.level = !this.level;
+    return { ok: true, value: BigInt(address * size) * 0x9e3779b97f4a7c15n };
+  }
+  write(address: number, _size: AccessSize, value: bigint): boolean {
+    if (!this.#inside(address)) return false;
+    this.level = (value & 1n) === 1n;
+    return true;
+  }
+  externalInterrupt(): boolean {
+    return this.level;
+  }
+  nextTimerNs(): bigint | undefined {
+    return undefined;
+  }
+  tick(): void {}
+}
+
 interface Pair {
+  readonly buses: readonly TestBus[];
   readonly reference: ReferenceMachine;
   readonly interpreter: Interpreter;
 }
 
 function createPair(): Pair {
   const options = { ramBase: RAM_BASE, ramBytes: RAM_BYTES };
+  const buses = [new TestBus(), new TestBus()] as const;
   // The console's memory calls of both machines see their own memory through these.
   const reference: ReferenceMachine = new ReferenceMachine({
     ...options,
+    bus: buses[0],
     sbi: {
       ...noSbi,
       readMemory: (address, into) => {
@@ -58,6 +95,7 @@ function createPair(): Pair {
   });
   const interpreter: Interpreter = new Interpreter({
     ...options,
+    bus: buses[1],
     sbi: {
       ...noSbi,
       readMemory: (address, into) => interpreter.frames.read(address, into),
@@ -66,7 +104,7 @@ function createPair(): Pair {
     time: (ticks) => BigInt(Math.floor(ticks / INSTRUCTIONS_PER_TIME_TICK)),
     tickOf: (time) => Number(time) * INSTRUCTIONS_PER_TIME_TICK,
   });
-  return { reference, interpreter };
+  return { buses, reference, interpreter };
 }
 
 function setHart(hart: Hart, guest: Guest): void {
@@ -178,6 +216,7 @@ function load(pair: Pair, guest: Guest): void {
   setHart(pair.reference.hart, guest);
   setHart(pair.interpreter.hart, guest);
   pair.interpreter.clearReservation();
+  for (const bus of pair.buses) bus.level = false;
 }
 
 /** Runs both for `steps` instructions; fewer if the guest waits or stops. */
