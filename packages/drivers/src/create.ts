@@ -15,8 +15,8 @@ export interface DriverOptions extends SupervisedDriverOptions {
 
 /** "fake" runs no guest and isolates nothing: it is for tests and never chosen by itself. */
 export const DRIVER_NAMES = ["qemu", "embedded", "fake"] as const;
-/** Those that run real VMs, best first. */
-export const DETECTABLE_DRIVERS = ["qemu", "embedded"] as const;
+/** Those that run real VMs; first the one that is taken when nobody chooses. */
+export const DETECTABLE_DRIVERS = ["embedded", "qemu"] as const;
 export type DriverName = (typeof DRIVER_NAMES)[number];
 
 const BACKENDS: { readonly [N in DriverName]: (options: DriverOptions) => Backend } = {
