@@ -158,6 +158,21 @@ test("memory written from outside replaces code that was predecoded", () => {
   assert.equal(machine.memory.read(START + 4 * MIB - 1, new Uint8Array(2)), false);
 });
 
+test("a reset forgets the hart and keeps the RAM", () => {
+  const program = [addi(5, 0, 7), csrw(0x140, 5), csrw(0x105, 5), LOOP];
+  const { machine } = start(program);
+  machine.run(100);
+  const used = machine.stateHash();
+  machine.setBoot({ pc: BigInt(START), a0: 0n, a1: 0x1000n });
+  machine.run(100);
+  // The same but for the time that has passed.
+  assert.notEqual(machine.stateHash(), used);
+  const fresh = start(program).machine;
+  fresh.run(100);
+  fresh.advanceTo(machine.nowNs());
+  assert.equal(machine.stateHash(), fresh.stateHash());
+});
+
 test("the shell can stop a run; the machine goes on where it was", () => {
   const { machine } = start([LOOP]);
   machine.requestStop();

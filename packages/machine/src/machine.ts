@@ -8,7 +8,6 @@ import { assert } from "@blixard/std";
 import type { InterpreterStats } from "./interp/interpreter.ts";
 import { Interpreter } from "./interp/interpreter.ts";
 import { INTERRUPT } from "./isa/riscv64/causes.ts";
-import { SUPERVISOR } from "./isa/riscv64/hart.ts";
 import {
   INSTRUCTIONS_PER_TIME_TICK,
   NS_PER_TIME_TICK,
@@ -121,17 +120,11 @@ export class Machine {
     return this.#interpreter.ticks;
   }
 
-  /** Puts the hart at its start: supervisor mode, no translation, a0 the hart's id, a1 the device tree. */
+  /** Resets the hart and puts it at its start: a0 is the hart's id, a1 the device tree. RAM stays. */
   setBoot(at: { readonly pc: bigint; readonly a0: bigint; readonly a1: bigint }): void {
     const { hart, registers } = this.#interpreter;
-    hart.privilege = SUPERVISOR;
-    hart.sie = false;
-    hart.satp.mode = 0;
-    hart.waiting = false;
-    hart.stopped = false;
-    // As firmware leaves it: the vDSO reads `time` in user mode, and Linux relies on that.
-    hart.scounteren = 7;
-    hart.ports.translationChanged({ kind: "all" });
+    hart.reset();
+    this.#interpreter.clearReservation();
     registers.pc = at.pc;
     registers.setX(10, at.a0);
     registers.setX(11, at.a1);

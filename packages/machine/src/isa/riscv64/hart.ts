@@ -89,6 +89,27 @@ export class Hart {
     this.ports = ports;
   }
 
+  /** As after power-on: supervisor mode, no translation, every register and CSR at its reset value. */
+  reset(): void {
+    const { registers, satp } = this;
+    for (let n = 0; n < 32; n++) {
+      registers.setX(n, 0n);
+      registers.setF(n, 0n);
+    }
+    registers.pc = 0n;
+    registers.fs = registers.frm = registers.fflags = 0;
+    this.privilege = SUPERVISOR;
+    this.spp = USER;
+    this.sie = this.spie = this.sum = this.mxr = false;
+    this.stvec = this.sscratch = this.sepc = this.scause = this.stval = 0n;
+    this.enabled = this.scounteren = this.senvcfg = 0;
+    this.stimecmp = 0xffffffffffffffffn;
+    satp.mode = satp.asid = satp.rootPage = 0;
+    this.reservation = -1;
+    this.softwarePending = this.waiting = this.stopped = false;
+    this.ports.translationChanged({ kind: "all" });
+  }
+
   /** Bits of sip. */
   pending(): number {
     let bits = this.softwarePending ? 1 << INTERRUPT.software : 0;

@@ -292,15 +292,16 @@ function writeTables(
   return root;
 }
 
+function devicePointer(random: Prng, base: bigint): bigint {
+  const bare = base === BigInt(RAM_BASE);
+  const device = bare ? BigInt(DEVICE_BASE) : base + BigInt(DEVICE_PAGE * PAGE);
+  return device + BigInt(random.below(random.chance(0.8) ? 12 : 24) * 8);
+}
+
 function pointer(random: Prng, base: bigint): bigint {
   const bad = random.below(40);
   if (bad === 0) return u64(random);
   if (bad === 1) return base ^ (1n << BigInt(32 + random.below(32)));
-  if (bad < 5) {
-    const device =
-      base === BigInt(RAM_BASE) ? BigInt(DEVICE_BASE) : base + BigInt(DEVICE_PAGE * PAGE);
-    return device + BigInt(random.below(random.chance(0.7) ? 16 : 32) * 8);
-  }
   const page = random.chance(0.9) ? DATA_FIRST + random.below(DATA_PAGES) : random.below(3);
   const edge = random.chance(0.25) ? PAGE - 16 + random.below(24) : random.below(PAGE / 8) * 8;
   const offset = random.chance(0.8) ? edge : edge + random.below(8);
@@ -331,6 +332,8 @@ export function drawGuest(random: Prng, suite: Suite): Guest {
   const large = mode !== 0 && random.chance(0.2) ? 2n ** 21n : 0n;
   const x = Array.from({ length: 32 }, (_, n) => (n === 0 ? 0n : value(random)));
   for (const register of POINTERS) x[register] = pointer(random, base + large);
+  if (random.chance(0.4)) x[12] = devicePointer(random, base);
+  if (random.chance(0.4)) x[13] = devicePointer(random, base);
   for (const register of CODE_POINTERS) x[register] = base + BigInt(entry + 2 * random.below(100));
   const rootPage = (n: number): number => RAM_BASE / PAGE + present(roots[n], "root");
   x[7] = (BigInt(mode) << 60n) | (BigInt(random.below(4)) << 44n) | BigInt(rootPage(1));
