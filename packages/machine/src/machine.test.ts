@@ -118,6 +118,20 @@ test("wfi is idle until the timer, whose interrupt then comes", () => {
   assert.ok(machine.nowNs() >= 100_000n);
 });
 
+test("user mode may read the counters from the start, and again after a reset", () => {
+  const SRET = 0x10200073;
+  // auipc: the address of the program itself.
+  const program = [(5 << 7) | 0x17, addi(5, 5, 16), csrw(0x141, 5), SRET];
+  // cycle, time, instret
+  const user = [csrr(6, 0xc00), csrr(7, 0xc01), csrr(8, 0xc02), LOOP];
+  const { machine } = start([...program, ...user]);
+  for (const boots of [1, 2]) {
+    machine.run(100);
+    assert.equal(machine.stats().exceptions, 0, `boot ${boots}`);
+    machine.setBoot({ pc: BigInt(START), a0: 0n, a1: 0x1000n });
+  }
+});
+
 test("devices answer by size; an address where nothing is raises an access fault", () => {
   const seen: string[] = [];
   const bus: Bus = {

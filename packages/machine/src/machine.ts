@@ -125,6 +125,8 @@ export class Machine {
     const { hart, registers } = this.#interpreter;
     hart.reset();
     this.#interpreter.clearReservation();
+    // As firmware leaves it: cycle, time and instret are open to user mode, where glibc reads the time.
+    hart.scounteren = 7;
     registers.pc = at.pc;
     registers.setX(10, at.a0);
     registers.setX(11, at.a1);
