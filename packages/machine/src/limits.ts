@@ -14,6 +14,8 @@ export const TIMEBASE_HZ = 10_000_000;
 export const INSTRUCTIONS_PER_TIME_TICK = 25;
 export const NS_PER_TIME_TICK = 1_000_000_000 / TIMEBASE_HZ;
 
+/** Regions mapped by large pages that are remembered as cached; beyond, everything cached is forgotten. */
+export const SUPERPAGE_REGIONS_MAX = 4096;
 /** Entries of the software TLB that are filled at once, over all its tables. */
 export const TLB_ENTRIES_MAX = 65_536;
 

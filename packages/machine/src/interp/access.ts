@@ -139,11 +139,10 @@ export class SlowAccess {
     return frames.hostOf(physical);
   }
 
-  /** Physical address of a cache block in RAM that may be written. */
-  block(high: number, low: number, bytes: number): number {
+  /** Throws GuestTrap unless a cache block is in RAM and may be written. */
+  checkBlock(high: number, low: number, bytes: number): void {
     const physical = this.#physical(high, low, "store");
     if (!this.#parts.frames.contains(physical, bytes)) throw accessFault("store", high, low);
-    return physical;
   }
 
   #noteWrite(physical: number, size: number): void {

@@ -19,7 +19,6 @@ export const HELPER_NUMBERS: readonly HelperName[] = [
   "wfi",
   "sfence",
   "fenceI",
-  "cboZero",
   "cboManage",
 ];
 
@@ -78,6 +77,7 @@ class HandlerEmitter {
       case "nextPc":
         return this.#pushPc(this.#variant.length);
       case "frm":
+      case "zeroOn":
       case "fpOn":
       case "fpDirty":
         code.i32(0).memory("i32.load", STATE[reg.name]);

@@ -243,8 +243,7 @@ export class Interpreter implements HartPorts {
       throw guestTrap(CAUSE.illegal, this.#place.currentBits());
     const start = address & ~BigInt(CACHE_BLOCK_BYTES - 1);
     const [high, low] = [Number(start >> 32n) | 0, Number(start & 0xffffffffn) | 0];
-    const physical = this.#slow.block(high, low, CACHE_BLOCK_BYTES);
-    if (kind === 4) this.frames.write(physical, new Uint8Array(CACHE_BLOCK_BYTES));
+    this.#slow.checkBlock(high, low, CACHE_BLOCK_BYTES);
   }
 
   #helper(number: number): void {
@@ -280,9 +279,6 @@ export class Interpreter implements HartPorts {
         break;
       case "sfence":
         this.#withBits(() => hart.fence(0n, argument(0), argument(2) === 0n));
-        break;
-      case "cboZero":
-        this.#cacheBlock(argument(0), 4);
         break;
       case "cboManage":
         this.#cacheBlock(argument(0), Number(argument(1)));

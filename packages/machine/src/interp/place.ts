@@ -4,10 +4,11 @@
  */
 
 import { assert, unreachable } from "@blixard/std";
+import { cacheBlockPermitted } from "../isa/riscv64/cbo.ts";
 import { lengthOf } from "../isa/riscv64/decode.ts";
 import type { Hart, TranslationChange } from "../isa/riscv64/hart.ts";
 import { accessFault, translate } from "../isa/riscv64/mmu.ts";
-import { PAGE_BYTES } from "../limits.ts";
+import { PAGE_BYTES, SUPERPAGE_REGIONS_MAX } from "../limits.ts";
 import type { Frames } from "../memory/frames.ts";
 import type { Layout } from "../memory/layout.ts";
 import {
@@ -75,7 +76,16 @@ export class Place {
 
   /** Translations of this page, larger than 4 KiB, are cached from now on. */
   noteSuperpage(high: number, low: number, level: number): void {
+    // A guest may name regions without end: when the list is full, everything cached is forgotten.
+    if (this.superpageRegions >= SUPERPAGE_REGIONS_MAX) this.translationChanged({ kind: "all" });
     this.#superpages[level]?.add(regionOf(high, low, level));
+  }
+
+  /** Regions remembered; at most SUPERPAGE_REGIONS_MAX. */
+  get superpageRegions(): number {
+    let count = 0;
+    for (const set of this.#superpages) count += set.size;
+    return count;
   }
 
   #clearJump(at: number): void {
@@ -170,6 +180,7 @@ export class Place {
     const privilege = this.#hart.privilege;
     const jumps = this.#layout.jumpsAt[privilege];
     view.setUint32(STATE.jumps, jumps, true);
+    view.setUint32(STATE.zeroOn, cacheBlockPermitted(this.#hart, 4) ? 1 : 0, true);
     view.setUint32(
       STATE.tlb,
       this.#layout.tlbAt + privilege * 2 * this.#layout.tlbTableBytes,

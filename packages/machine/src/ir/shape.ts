@@ -43,7 +43,6 @@ export const HELPERS: Readonly<Record<HelperName, HelperShape>> = {
   wfi: { args: 0, result: false, privileged: true },
   sfence: { args: 4, result: false, privileged: true },
   fenceI: { args: 0, result: false, privileged: true },
-  cboZero: { args: 1, result: false, privileged: true },
   cboManage: { args: 2, result: false, privileged: true },
   mulh: { args: 2, result: true, privileged: false },
   mulhsu: { args: 2, result: true, privileged: false },

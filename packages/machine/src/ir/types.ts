@@ -31,10 +31,11 @@ export type RegisterRef =
 
 /**
  * Scalars of a hart that instructions read directly: `pc` is the address of this instruction (i64), `nextPc`
- * of the following one (i64), `frm` the dynamic rounding mode (i32), `fpOn` whether floating point may be
- * used (i32, 0 or 1), `fpDirty` is written to note a change of floating-point state (i32).
+ * of the following one (i64), `frm` the dynamic rounding mode (i32), `zeroOn` and `fpOn` whether cache blocks
+ * may be zeroed and floating point may be used (i32, 0 or 1), `fpDirty` is written to note a change of
+ * floating-point state (i32).
  */
-export type StateName = "pc" | "nextPc" | "frm" | "fpOn" | "fpDirty";
+export type StateName = "pc" | "nextPc" | "frm" | "zeroOn" | "fpOn" | "fpDirty";
 
 export type IntegerType = "i32" | "i64";
 export type FloatType = "f32" | "f64";
@@ -117,8 +118,6 @@ export type HelperName =
   /** (address, address space id, index of rs1, index of rs2). */
   | "sfence"
   | "fenceI"
-  /** (address): zeroes the cache block. */
-  | "cboZero"
   /** (address, 0 invalidate 1 clean 2 flush): checks permission; caches are coherent. */
   | "cboManage"
   /** (a, b) -> upper half of the product; signed, signed x unsigned, unsigned. */

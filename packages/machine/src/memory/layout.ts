@@ -48,6 +48,8 @@ export const STATE = {
   trapValue: 708,
   /** Set by a helper whose effect the machine must act on before the next instruction. */
   attention: 712,
+  /** Whether cbo.zero is permitted at the current privilege. */
+  zeroOn: 716,
 } as const;
 
 /** Entries {page | tag: i64, pageBase: i32, unused} of direct-mapped tables for jumps between pages. */

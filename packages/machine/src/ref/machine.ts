@@ -270,6 +270,8 @@ export class ReferenceMachine implements HartPorts {
         return BigInt.asUintN(64, this.registers.pc + BigInt(this.#length));
       case "frm":
         return BigInt(this.registers.frm);
+      case "zeroOn":
+        return cacheBlockPermitted(this.hart, 4) ? 1n : 0n;
       case "fpOn":
         return this.registers.fs === 0 ? 0n : 1n;
       case "fpDirty":
@@ -285,8 +287,6 @@ export class ReferenceMachine implements HartPorts {
     const start = address & ~BigInt(CACHE_BLOCK_BYTES - 1);
     const physical = this.#translate(start, "store");
     if (!this.memory.contains(physical, CACHE_BLOCK_BYTES)) throw this.#fault(start, "store");
-    if (kind !== 4) return;
-    for (let i = 0; i < CACHE_BLOCK_BYTES; i += 8) this.memory.write(physical + i, 8, 0n);
   }
 
   #call(helper: HelperName, args: readonly bigint[]): bigint {
@@ -307,9 +307,6 @@ export class ReferenceMachine implements HartPorts {
         return 0n;
       case "sfence":
         hart.fence(bits, a, c === 0n);
-        return 0n;
-      case "cboZero":
-        this.#cacheBlock(a, 4);
         return 0n;
       case "cboManage":
         this.#cacheBlock(a, Number(b));

@@ -2,6 +2,7 @@
 
 import type { Builder } from "../../ir/builder.ts";
 import type { AtomicFn, BinaryFn, CompareFn, Value } from "../../ir/types.ts";
+import { CACHE_BLOCK_BYTES } from "./cbo.ts";
 import { CAUSE } from "./causes.ts";
 import type { Instruction } from "./encoding.ts";
 import { byF3, byF7, row, shiftRow } from "./encoding.ts";
@@ -234,7 +235,13 @@ export const SYSTEM: readonly Instruction[] = [
       b.call("cboManage", b.x("rs1"), b.i64(kind));
     }),
   ),
+  // Nothing is zeroed unless all of it is: the stores go to one page, so only the first can fault.
   cbo("cbo.zero", 4, (b) => {
-    b.call("cboZero", b.x("rs1"));
+    b.guard(b.state("zeroOn"), CAUSE.illegal, "bits");
+    const block = b.binary("and", b.x("rs1"), b.i64(-CACHE_BLOCK_BYTES));
+    const zero = b.i64(0);
+    for (let at = 0; at < CACHE_BLOCK_BYTES; at += 8) {
+      b.store(8, b.binary("add", block, b.i64(at)), zero);
+    }
   }),
 ];
