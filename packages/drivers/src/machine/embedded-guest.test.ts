@@ -1,7 +1,7 @@
 /** A real Linux in this process, on a host whose disk and whose readers fail it. */
 
 import assert from "node:assert/strict";
-import { PassThrough } from "node:stream";
+import { PassThrough, Writable } from "node:stream";
 import { test } from "node:test";
 import { until } from "../compliance-world.ts";
 import { GuestImageStore } from "../image/guest-store.ts";
@@ -97,4 +97,46 @@ test("what is not admitted runs no more instructions", async () => {
   type("echo more");
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(guest.stats().ticks, ticks);
+});
+
+/** A kernel whose only deed is to print a page through the SBI's debug console, for ever. */
+function chatterbox(): Uint8Array {
+  const addi = (to: number, from: number, value: number): number =>
+    ((value & 0xfff) << 20) | (from << 15) | (to << 7) | 0x13;
+  const lui = (to: number, value: number): number => (value << 12) | (to << 7) | 0x37;
+  const [zero, t0, a0, a1, a2, a6, a7] = [0, 5, 10, 11, 12, 16, 17];
+  const [ecall, shiftT0, jumpOverHeader, jumpBack] = [0x73, 0x01f29293, 0x0400006f, 0xff5ff06f];
+  const program = [
+    ...[lui(a7, 0x44424), addi(a7, a7, 0x34e), addi(a6, zero, 0), addi(a2, zero, 0)],
+    ...[addi(t0, zero, 1), shiftT0],
+    ...[addi(a1, t0, 0), lui(a0, 1), ecall, jumpBack],
+  ];
+  const image = new Uint8Array(64 + program.length * 4);
+  const view = new DataView(image.buffer);
+  view.setUint32(0, jumpOverHeader, true);
+  view.setBigUint64(16, BigInt(image.length), true);
+  image.set(new TextEncoder().encode("RISCV"), 48);
+  view.setUint32(56, 0x05435352, true);
+  program.forEach((word, at) => view.setUint32(64 + at * 4, word, true));
+  return image;
+}
+
+test("a guest that prints through the SBI with nobody reading is held, and costs no more memory", async () => {
+  const consoleOut = new Writable({ write: () => undefined });
+  const guest = new EmbeddedGuest({
+    image: { kernel: chatterbox(), cmdline: "" },
+    memoryBytes: 64 * MEBIBYTE,
+    disks: [],
+    consoleOut,
+    admit: () => true,
+    onEnd: (end) => assert.fail(JSON.stringify(end)),
+  });
+  guest.start();
+  await until("much unread output", BOOT_MS, () =>
+    Promise.resolve(consoleOut.writableLength >= 8 * MEBIBYTE || undefined),
+  );
+  const held = consoleOut.writableLength;
+  for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(consoleOut.writableLength, held);
+  assert.ok(held <= 9 * MEBIBYTE, `${held} bytes wait`);
 });

@@ -232,7 +232,8 @@ export class EmbeddedGuest {
     switch (effect.kind) {
       case "serialOutput":
         this.#panic.push(effect.data);
-        return this.#console.write(effect.data);
+        this.#console.write(effect.data);
+        return this.#hold();
       case "consoleOutput":
         if (effect.port === AGENT_PORT.port) this.#agent?.write(effect.data);
         else this.#console.write(effect.data);
