@@ -84,9 +84,13 @@ function readPackage(name: string, paragraph: string): DebianPackage {
 }
 
 /** What apt would install, in the order of `names`. Errors: Unavailable. */
-export async function resolvePackages(names: readonly string[]): Promise<DebianPackage[]> {
+export async function resolvePackages(
+  names: readonly string[],
+  apt: AptContext = HOST_APT,
+): Promise<DebianPackage[]> {
   // One call for several: most of its time goes into opening apt's cache.
-  const text = await tool("apt-cache", "apt", ["show", "--no-all-versions", ...names]);
+  const args = ["show", "--no-all-versions", ...names];
+  const text = await tool("apt-cache", "apt", args, { env: apt.env });
   const paragraphs = text.split("\n\n");
   return names.map((name) =>
     readPackage(
