@@ -31,7 +31,14 @@ async function runGroup(name: string, group: string[], flags: string[]): Promise
   const reporter = join(import.meta.dirname, "reporter.ts");
   const { code, seconds } = await run(
     process.execPath,
-    ["--conditions=source", "--test", "--test-timeout=180000", `--test-reporter=${reporter}`, ...flags, ...group],
+    [
+      "--conditions=source",
+      "--test",
+      "--test-timeout=180000",
+      `--test-reporter=${reporter}`,
+      ...flags,
+      ...group,
+    ],
     { inherit: true, env: { BLIXARD_TEST_COUNTS: countsFile } },
   );
   if (code !== 0) exitCode = 1;

@@ -106,11 +106,9 @@ function chatterbox(): Uint8Array {
   const lui = (to: number, value: number): number => (value << 12) | (to << 7) | 0x37;
   const [zero, t0, a0, a1, a2, a6, a7] = [0, 5, 10, 11, 12, 16, 17];
   const [ecall, shiftT0, jumpOverHeader, jumpBack] = [0x73, 0x01f29293, 0x0400006f, 0xff5ff06f];
-  const program = [
-    ...[lui(a7, 0x44424), addi(a7, a7, 0x34e), addi(a6, zero, 0), addi(a2, zero, 0)],
-    ...[addi(t0, zero, 1), shiftT0],
-    ...[addi(a1, t0, 0), lui(a0, 1), ecall, jumpBack],
-  ];
+  const call = [lui(a7, 0x44424), addi(a7, a7, 0x34e), addi(a6, zero, 0), addi(a2, zero, 0)];
+  const page = [addi(t0, zero, 1), shiftT0];
+  const program = [...call, ...page, addi(a1, t0, 0), lui(a0, 1), ecall, jumpBack];
   const image = new Uint8Array(64 + program.length * 4);
   const view = new DataView(image.buffer);
   view.setUint32(0, jumpOverHeader, true);
