@@ -187,6 +187,26 @@ test("a reset forgets the hart and keeps the RAM", () => {
   assert.equal(machine.stateHash(), fresh.stateHash());
 });
 
+test("a write from outside to reserved bytes makes the store conditional fail", () => {
+  const amo = (f5: number, rd: number, rs1: number, rs2: number): number =>
+    (f5 << 27) | (rs2 << 20) | (rs1 << 15) | (3 << 12) | (rd << 7) | 0x2f;
+  // x5 = the program's page by auipc; reserves at 0x100 of it, then stores the outcome at 0x108.
+  const program = [(5 << 7) | 0x17, addi(5, 5, 0x100), amo(2, 6, 5, 0), amo(3, 7, 5, 6)];
+  const outcome = (between?: number): number => {
+    const { machine } = start([...program, sw(7, 5, 8), LOOP]);
+    machine.run(3);
+    if (between !== undefined) machine.memory.write(START + between, Uint8Array.of(1));
+    machine.run(3);
+    const stored = new Uint8Array(1);
+    machine.memory.read(START + 0x108, stored);
+    return stored[0] ?? -1;
+  };
+  assert.equal(outcome(), 0);
+  assert.equal(outcome(0x107), 1);
+  assert.equal(outcome(0x108), 0);
+  assert.equal(outcome(0xff), 0);
+});
+
 test("the shell can stop a run; the machine goes on where it was", () => {
   const { machine } = start([LOOP]);
   machine.requestStop();

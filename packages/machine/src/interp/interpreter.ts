@@ -32,6 +32,8 @@ import { interpreterModule } from "./module.ts";
 import { Place } from "./place.ts";
 import { MemoryRegisters } from "./registers.ts";
 
+/** The largest operand that can be reserved. */
+const RESERVATION_BYTES = 8;
 /** Writing these changes neither interrupts nor translation nor privilege. */
 const QUIET_CSRS: ReadonlySet<number> = new Set([
   CSR.fflags,
@@ -102,6 +104,7 @@ export class Interpreter implements HartPorts {
     this.hart = new Hart(this.registers, this);
     this.frames = new Frames(this.layout, memory.buffer, options.ramBase, options.ramBytes);
     this.frames.onWrite = (page, offset, length) => this.#place.codeWritten(page, offset, length);
+    this.frames.onForeignWrite = (host, length) => this.#breakReservation(host, length);
     this.#tlb = new SoftTlb(this.layout, memory.buffer);
     this.#code = new CodePages(this.layout, memory.buffer, this.frames);
     const { hart, frames, layout } = this;
@@ -191,6 +194,11 @@ export class Interpreter implements HartPorts {
   reservation(): number {
     const host = this.#view.getUint32(STATE.reservation, true);
     return host === 0 ? -1 : this.frames.physicalOf(host);
+  }
+  /** A device's write to reserved bytes makes the store conditional fail. */
+  #breakReservation(host: number, length: number): void {
+    const reserved = this.#view.getUint32(STATE.reservation, true);
+    if (host < reserved + RESERVATION_BYTES && reserved < host + length) this.clearReservation();
   }
   /** Gives up the reservation, as a reset does. */
   clearReservation(): void {

@@ -28,6 +28,8 @@ export class Frames implements GuestMemory, WalkMemory {
   #used = 0;
   /** Called before bytes change in a page that may hold code: guest page, offset in it, length. */
   onWrite: (page: number, offset: number, length: number) => void = () => {};
+  /** Called when bytes change by a hand other than the hart's: host address, length. */
+  onForeignWrite: (host: number, length: number) => void = () => {};
 
   constructor(layout: Layout, buffer: ArrayBuffer, base: number, sizeBytes: number) {
     this.base = base;
@@ -139,7 +141,9 @@ export class Frames implements GuestMemory, WalkMemory {
     this.#runs(address, from.length, (page, offset, n) => {
       this.onWrite(page, offset, n);
       this.#dirty[page] = 1;
-      this.#bytes.set(from.subarray(done, done + n), this.frameOf(page) + offset);
+      const host = this.frameOf(page) + offset;
+      this.onForeignWrite(host, n);
+      this.#bytes.set(from.subarray(done, done + n), host);
       done += n;
     });
     return true;
