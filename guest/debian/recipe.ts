@@ -25,7 +25,7 @@ export const KERNEL_IMAGE_SHA256 =
  */
 export const MODULES = ["virtio_mmio", "virtio_blk", "crc32c_generic", "ext4"] as const;
 
-/** No self-tests of ciphers, as in the x86_64 image: half of the instructions to the shell are theirs. */
+/** No self-tests of ciphers, as in the x86_64 image: a third of the instructions to the shell were theirs. */
 export const CMDLINE = "console=ttyS0 panic=-1 rdinit=/init cryptomgr.notests";
 export const MEMORY_BYTES = 256 * 1024 * 1024;
 export const DISK_BYTES = 16 * 1024 * 1024;
