@@ -5,7 +5,7 @@
  */
 
 import { parseArgs } from "node:util";
-import { toBlixardError } from "@blixard/std";
+import { fail, toBlixardError } from "@blixard/std";
 import { buildDebian } from "../guest/debian/build.ts";
 import { runSession, SessionFailed, type SessionResult } from "../guest/debian/session.ts";
 import { imagesDir } from "../guest/image/build.ts";
@@ -17,8 +17,16 @@ const { values } = parseArgs({
     timeout: { type: "string", default: "300" },
   },
 });
-const timeoutMs = Number(values.timeout) * 1000;
-if (!(timeoutMs > 0 && timeoutMs <= 86_400_000)) throw new TypeError("--timeout takes seconds");
+const DAY_MS = 86_400_000;
+
+/** Errors: InvalidArgument. */
+function readTimeoutMs(text: string): number {
+  const timeoutMs = Number(text) * 1000;
+  if (timeoutMs > 0 && timeoutMs <= DAY_MS) return timeoutMs;
+  const reason = "expected seconds, more than 0 and no more than a day";
+  const data = { field: "--timeout", reason };
+  return fail("InvalidArgument", data, `Cannot use --timeout ${text}: ${reason}`);
+}
 
 const started = performance.now();
 const seconds = (): number => Math.round(performance.now() - started) / 1000;
@@ -47,6 +55,7 @@ function report(result: SessionResult): void {
 
 let checked = 0;
 try {
+  const timeoutMs = readTimeoutMs(values.timeout);
   const kernel = await buildDebian({ cacheDir: imagesDir(), onProgress: say });
   const { name, version, sha256 } = kernel.package;
   const pin = kernel.pinned ? "pinned" : "newer than the pinned one";
@@ -82,7 +91,7 @@ try {
 } catch (caught) {
   const tail = caught instanceof SessionFailed ? caught.tail : undefined;
   const cause = caught instanceof SessionFailed ? caught.cause : caught;
-  const { message, failure } = toBlixardError(cause);
+  const { message, failure, exitCode } = toBlixardError(cause);
   if (values.json) {
     const failed = { ok: false, ran: checked, skipped: 0, seconds: seconds(), error: failure };
     console.log(JSON.stringify(tail === undefined ? failed : { ...failed, console: tail }));
@@ -90,5 +99,5 @@ try {
     if (tail !== undefined) console.error(`the end of the guest's console:\n${tail}\n`);
     console.error([`boot:debian failed: ${message}`, failure.hint ?? ""].join("\n").trimEnd());
   }
-  process.exitCode = 1;
+  process.exitCode = exitCode;
 }

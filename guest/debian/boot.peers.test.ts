@@ -74,9 +74,10 @@ test("what is booted is the package's file, and every module comes after what it
 
 test("a guest that is late fails, with what its console has", () => {
   const { code, output } = boot("--timeout", "0.5");
-  assert.equal(code, 1);
-  assert.deepEqual([output.ok, output.error.code], [false, "TimedOut"]);
+  assert.deepEqual([code, output.ok, output.error.code], [7, false, "TimedOut"]);
   assert.equal(typeof output.console, "string");
+  const wrong = boot("--timeout", "never");
+  assert.deepEqual([wrong.code, wrong.output.error.code], [2, "InvalidArgument"]);
 });
 
 test("a panic is the guest's end, and is told as such", async () => {
