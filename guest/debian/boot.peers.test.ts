@@ -96,3 +96,22 @@ test("a panic is the guest's end, and is told as such", async () => {
   await assert.rejects(waiting, /ended before init: the guest's kernel panicked: VFS: Unable to/);
   assert.match(guest.tail(), /Kernel panic - not syncing: VFS/);
 });
+
+test("a machine that breaks is a failure that is told, not the silent end of the process", async () => {
+  const { image, initrd } = await buildDebian({ cacheDir: imagesDir() });
+  const disk = join(folder, "other-disk");
+  await writeFile(disk, new Uint8Array(1024 * 1024));
+  const options = { kernel: image, initrd, disk, cmdline: "console=ttyS0", timeoutMs: TIMEOUT_MS };
+  const script = `
+    import { GuestConsole } from ${JSON.stringify(new URL("boot.ts", import.meta.url).href)};
+    const onOutput = () => { throw new Error("torn"); };
+    const options = ${JSON.stringify({ ...options, memoryBytes: MEMORY_BYTES })};
+    await using guest = await GuestConsole.start({ ...options, onOutput });
+    await guest.waitFor("nothing", /nothing at all/).catch(({ message }) => console.log(message));
+  `;
+  // A process of its own: the test runner watches over exceptions that nobody caught.
+  const argv = ["--conditions=source", "--input-type=module", "--eval", script];
+  const done = spawnSync(process.execPath, argv, { encoding: "utf8", timeout: TIMEOUT_MS });
+  assert.equal(done.status, 0, done.stderr);
+  assert.match(done.stdout, /ended before nothing: the machine broke: Error: torn/);
+});

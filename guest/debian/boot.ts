@@ -60,6 +60,10 @@ export class GuestConsole implements AsyncDisposable {
   #waiting: RegExp | undefined;
   #met: Answer | undefined;
   #end: GuestEnd | undefined;
+  /** The guest runs from the event loop: what its machine throws has no caller of ours. */
+  readonly #onCrash = (error: Error): void => {
+    this.#end ??= { kind: "died", reason: `the machine broke: ${error.stack ?? error.message}` };
+  };
 
   private constructor(
     options: ConsoleOptions,
@@ -89,6 +93,7 @@ export class GuestConsole implements AsyncDisposable {
     this.#timeoutMs = options.timeoutMs;
     this.#startedAt = performance.now();
     this.#deadline = this.#startedAt + options.timeoutMs;
+    process.on("uncaughtException", this.#onCrash);
     this.#guest.start();
   }
 
@@ -141,6 +146,7 @@ export class GuestConsole implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#guest.end({ kind: "died", reason: "it was stopped" });
     await this.#disk.disk.close();
+    process.off("uncaughtException", this.#onCrash);
   }
 
   /** While the guest runs: the moment is that of the byte that completed the match. */
