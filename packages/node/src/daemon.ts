@@ -89,6 +89,8 @@ class Daemon implements RunningDaemon {
   #closing: Promise<void> | undefined;
   /** Writes of cluster.json, one after the other. */
   #remembering: Promise<void> = Promise.resolve();
+  /** True once a linearizable point was reached: the state says who the peers are. */
+  #current = false;
   #recovered = false;
   #damaged = false;
   #onChange: () => void = () => undefined;
@@ -203,7 +205,11 @@ class Daemon implements RunningDaemon {
     void this.close();
   }
 
-  /** Peers are the admitted nodes and the members; before either is known, the last ones remembered. */
+  /**
+   * Peers are the admitted nodes and the members. Until this node's state is known to be current, the
+   * remembered ones are peers too: an old state (a snapshot behind a damaged log) may not know the very
+   * node that could bring it up to date.
+   */
   #setPeers(transport: Transport, consensus: Consensus): void {
     const known = new Map<number, PeerInfo>();
     for (const node of listNodes(consensus.state)) known.set(node.peerId, peerInfo(node));
@@ -211,9 +217,10 @@ class Daemon implements RunningDaemon {
       const info = decodeMember(member);
       if (info.ok && !known.has(member.peer)) known.set(member.peer, info.value);
     }
-    known.delete(this.#cluster.peerId);
     const remembered = this.#cluster.peers;
-    if (known.size === 0) for (const peer of remembered) known.set(peer.peerId, peer);
+    if (!this.#current) {
+      for (const peer of remembered) if (!known.has(peer.peerId)) known.set(peer.peerId, peer);
+    }
     known.delete(this.#cluster.peerId);
     const peers = [...known.values()].sort((a, b) => a.peerId - b.peerId);
     transport.setPeers(peers);
@@ -279,6 +286,8 @@ class Daemon implements RunningDaemon {
       });
     };
     void this.#register(identity, consensus, chosen, propose, () => {
+      this.#current = true;
+      this.#setPeers(transport, consensus);
       const record = getNode(consensus.state, self);
       lease.client.begin(reconciler.liveCount() > 0 ? record?.leaseEpoch : undefined);
     });
