@@ -153,7 +153,7 @@ test("the guest has the host's time, and terminals of the size asked for", async
   let answered = false;
   for await (const event of session.events) {
     if (event.kind !== "exit") text += Buffer.from(event.data).toString("utf8");
-    if (event.kind === "exit" || answered || !text.includes("24 80")) continue;
+    if (event.kind === "exit" || answered || !text.includes("24 80\r\n")) continue;
     answered = true;
     session.resize(30, 100);
     await session.write(Buffer.from("hello\n"));

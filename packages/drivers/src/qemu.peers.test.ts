@@ -80,7 +80,7 @@ test("a pseudo-terminal has the size asked for, follows resizes, and echoes", as
   for await (const event of session.events) {
     if (event.kind === "exit") code = event.code;
     else text += Buffer.from(event.data).toString("utf8");
-    if (event.kind === "exit" || answered || !text.includes("24 80")) continue;
+    if (event.kind === "exit" || answered || !text.includes("24 80\r\n")) continue;
     answered = true;
     session.resize(30, 100);
     await session.write(Buffer.from("hello\n"));
