@@ -1,36 +1,20 @@
-/** Runs reference and interpreter side by side on drawn guests and compares everything a guest can see. */
+/** Runs several executions of the same drawn guests side by side and compares everything a guest can see. */
 
-import { assert, Prng } from "@blixard/std";
-import { Interpreter } from "../../interp/interpreter.ts";
+import { assert, present, Prng } from "@blixard/std";
 import type { Hart } from "../../isa/riscv64/hart.ts";
-import type { SbiPorts } from "../../isa/riscv64/sbi.ts";
-import { INSTRUCTIONS_PER_TIME_TICK } from "../../limits.ts";
-import { ReferenceMachine } from "../../ref/machine.ts";
-import type { AccessSize, Bus } from "../../types.ts";
+import { createExecution, EXECUTIONS, type Execution, type ExecutionName } from "./executions.ts";
 import type { Guest, Suite } from "./program.ts";
-import {
-  DEVICE_BASE,
-  DEVICE_BYTES,
-  drawGuest,
-  IMAGE_PAGES,
-  PAGE,
-  RAM_BASE,
-  RAM_BYTES,
-} from "./program.ts";
+import { drawGuest, IMAGE_PAGES, PAGE, RAM_BASE, RAM_BYTES } from "./program.ts";
 
 /** Instructions that one guest runs for, at most. */
 const STEPS_MAX = 400;
-
-const noSbi: Omit<SbiPorts, "readMemory" | "writeMemory"> = {
-  consoleWrite: () => {},
-  consoleRead: () => new Uint8Array(0),
-  power: () => {},
-};
 
 export interface Difference {
   readonly suite: Suite;
   readonly seed: number;
   readonly step: number;
+  /** The execution that differs from the first one. */
+  readonly execution: ExecutionName;
   readonly what: string;
 }
 
@@ -40,71 +24,16 @@ export interface Outcome {
   readonly difference: Difference | undefined;
 }
 
-/** A device whose interrupt follows what is written to it, and that faults beyond its registers. */
-class TestBus implements Bus {
-  level = false;
-  #inside(address: number): boolean {
-    return address >= DEVICE_BASE && address < DEVICE_BASE + DEVICE_BYTES;
-  }
-  read(address: number, size: AccessSize): { readonly ok: boolean; readonly value: bigint } {
-    if (!this.#inside(address)) return { ok: false, value: 0n };
-    if (address % 16 === 8) this.level = !this.level;
-    return { ok: true, value: BigInt(address * size) * 0x9e3779b97f4a7c15n };
-  }
-  write(address: number, _size: AccessSize, value: bigint): boolean {
-    if (!this.#inside(address)) return false;
-    this.level = (value & 1n) === 1n;
-    return true;
-  }
-  externalInterrupt(): boolean {
-    return this.level;
-  }
-  nextTimerNs(): bigint | undefined {
-    return undefined;
-  }
-  tick(): void {}
+/** What the first execution does is right. */
+interface Field {
+  readonly first: Execution;
+  readonly others: readonly Execution[];
 }
 
-interface Pair {
-  readonly buses: readonly TestBus[];
-  readonly reference: ReferenceMachine;
-  readonly interpreter: Interpreter;
-}
-
-function createPair(): Pair {
-  const options = { ramBase: RAM_BASE, ramBytes: RAM_BYTES };
-  const buses = [new TestBus(), new TestBus()] as const;
-  // The console's memory calls of both machines see their own memory through these.
-  const reference: ReferenceMachine = new ReferenceMachine({
-    ...options,
-    bus: buses[0],
-    sbi: {
-      ...noSbi,
-      readMemory: (address, into) => {
-        if (!reference.memory.contains(address, into.length)) return false;
-        const start = address - RAM_BASE;
-        into.set(reference.memory.bytes.subarray(start, start + into.length));
-        return true;
-      },
-      writeMemory: (address, from) => {
-        if (!reference.memory.contains(address, from.length)) return false;
-        reference.memory.bytes.set(from, address - RAM_BASE);
-        return true;
-      },
-    },
-  });
-  const interpreter: Interpreter = new Interpreter({
-    ...options,
-    bus: buses[1],
-    sbi: {
-      ...noSbi,
-      readMemory: (address, into) => interpreter.frames.read(address, into),
-      writeMemory: (address, from) => interpreter.frames.write(address, from),
-    },
-    time: (ticks) => BigInt(Math.floor(ticks / INSTRUCTIONS_PER_TIME_TICK)),
-    tickOf: (time) => Number(time) * INSTRUCTIONS_PER_TIME_TICK,
-  });
-  return { buses, reference, interpreter };
+function createField(names: readonly ExecutionName[]): Field {
+  assert(names.length > 1, "one execution alone agrees with itself");
+  const [first, ...others] = names.map(createExecution);
+  return { first: present(first, "first execution"), others };
 }
 
 function setHart(hart: Hart, guest: Guest): void {
@@ -177,99 +106,116 @@ function hartState(hart: Hart): Record<string, string> {
   );
 }
 
-/** The first difference between the two machines, in words. */
-function compare({ reference, interpreter }: Pair, wholeMemory: boolean): string | undefined {
-  const [a, b] = [hartState(reference.hart), hartState(interpreter.hart)];
+type Value = string | number | boolean;
+
+/** The first difference between the two in hart, counters and the first `pages` of RAM, in words. */
+export function compare(first: Execution, other: Execution, pages: number): string | undefined {
+  const [a, b] = [hartState(first.hart), hartState(other.hart)];
+  const said = (name: string, x: Value | undefined, y: Value | undefined): string =>
+    `${name}: ${first.name} ${String(x)}, ${other.name} ${String(y)}`;
   const found = Object.keys(a).filter((name) => a[name] !== b[name]);
-  if (found.length > 0) {
-    return found.map((name) => `${name}: reference ${a[name]}, interpreter ${b[name]}`).join("; ");
-  }
-  if (reference.ticks !== interpreter.ticks) {
-    return `ticks: reference ${reference.ticks}, interpreter ${interpreter.ticks}`;
-  }
-  if (reference.exceptions !== interpreter.exceptions) return "exceptions";
-  const reserved = interpreter.reservation();
-  if (reference.hart.reservation !== reserved) {
-    return `reservation: reference ${reference.hart.reservation}, interpreter ${reserved}`;
-  }
-  const pages = wholeMemory ? RAM_BYTES / PAGE : IMAGE_PAGES;
-  const page = new Uint8Array(PAGE);
-  for (let n = 0; n < pages; n++) {
-    interpreter.frames.read(RAM_BASE + n * PAGE, page);
-    const expected = reference.memory.bytes.subarray(n * PAGE, (n + 1) * PAGE);
+  if (found.length > 0) return found.map((name) => said(name, a[name], b[name])).join("; ");
+  const counted = [
+    ["ticks", first.ticks(), other.ticks()],
+    ["exceptions", first.exceptions(), other.exceptions()],
+    ["reservation", first.reservation(), other.reservation()],
+    ["interrupt", first.bus.level, other.bus.level],
+  ] as const;
+  for (const [name, x, y] of counted) if (x !== y) return said(name, x, y);
+  const [expected, actual] = [new Uint8Array(PAGE), new Uint8Array(PAGE)];
+  for (let page = 0; page < pages; page++) {
+    first.readPage(page, expected);
+    other.readPage(page, actual);
     for (let i = 0; i < PAGE; i++) {
-      if (page[i] !== expected[i]) return `memory at ${(RAM_BASE + n * PAGE + i).toString(16)}`;
+      if (expected[i] === actual[i]) continue;
+      const at = (RAM_BASE + page * PAGE + i).toString(16);
+      return said(`memory at ${at}`, expected[i], actual[i]);
     }
   }
   return undefined;
 }
 
-function load(pair: Pair, guest: Guest): void {
-  pair.reference.memory.bytes.fill(0);
-  pair.reference.memory.bytes.set(guest.image);
-  const zeros = new Uint8Array(PAGE);
-  for (let n = IMAGE_PAGES; n < RAM_BYTES / PAGE; n++) {
-    if (pair.interpreter.frames.isTouched(n))
-      pair.interpreter.frames.write(RAM_BASE + n * PAGE, zeros);
-  }
-  pair.interpreter.frames.write(RAM_BASE, guest.image);
-  setHart(pair.reference.hart, guest);
-  setHart(pair.interpreter.hart, guest);
-  pair.interpreter.clearReservation();
-  for (const bus of pair.buses) bus.level = false;
-}
+type Found = Pick<Difference, "execution" | "what">;
 
-/** Runs both for `steps` instructions; fewer if the guest waits or stops. */
-function advance({ reference, interpreter }: Pair, steps: number): number {
-  let done = 0;
-  while (done < steps && !reference.hart.stopped && reference.step()) done++;
-  interpreter.run(steps);
-  return done;
-}
-
-function runGuest(pair: Pair, suite: Suite, seed: number): Outcome {
-  const random = new Prng(seed);
-  const guest = drawGuest(random, suite);
-  const before = pair.reference.exceptions;
-  load(pair, guest);
-  const total = STEPS_MAX;
-  let instructions = 0;
-  let what: string | undefined;
-  // Some guests in one piece, some in small budgets: the result may not depend on it.
-  const piece = random.chance(0.5) ? total : 1 + random.below(30);
-  while (instructions < total && what === undefined) {
-    const done = advance(pair, Math.min(piece, total - instructions));
-    instructions += done;
-    if (done === 0) break;
-    if (piece === total || random.chance(0.1)) what = compare(pair, false);
-  }
-  what ??= compare(pair, random.chance(0.02));
-  const exceptions = pair.reference.exceptions - before;
-  if (what === undefined) return { instructions, exceptions, difference: undefined };
-  return { instructions, exceptions, difference: { suite, seed, step: instructions, what } };
-}
-
-/** Runs one guest again step by step, to name the first instruction that differs. */
-export function explain(suite: Suite, seed: number): Difference | undefined {
-  const pair = createPair();
-  load(pair, drawGuest(new Prng(seed), suite));
-  for (let step = 0; step < STEPS_MAX; step++) {
-    const pc = pair.reference.registers.pc;
-    if (advance(pair, 1) === 0) break;
-    const what = compare(pair, false);
-    if (what !== undefined) return { suite, seed, step, what: `at pc ${pc.toString(16)}: ${what}` };
+function compareAll({ first, others }: Field, wholeMemory: boolean): Found | undefined {
+  for (const other of others) {
+    const what = compare(first, other, wholeMemory ? RAM_BYTES / PAGE : IMAGE_PAGES);
+    if (what !== undefined) return { execution: other.name, what };
   }
   return undefined;
 }
 
-/** Runs guests of a suite until so many instructions have been compared; stops at the first difference. */
-export function lockstep(suite: Suite, firstSeed: number, instructions: number): Outcome {
-  const pair = createPair();
+function load({ first, others }: Field, guest: Guest): void {
+  for (const execution of [first, ...others]) {
+    execution.load(guest.image);
+    setHart(execution.hart, guest);
+    execution.bus.level = false;
+  }
+}
+
+/** Runs all for `steps` instructions; fewer if the guest waits or stops. */
+function advance({ first, others }: Field, steps: number): number {
+  const done = first.run(steps);
+  for (const other of others) other.run(steps);
+  return done;
+}
+
+function runGuest(field: Field, suite: Suite, seed: number): Outcome {
+  const random = new Prng(seed);
+  const guest = drawGuest(random, suite);
+  const before = field.first.exceptions();
+  load(field, guest);
+  const total = STEPS_MAX;
+  let instructions = 0;
+  let found: Found | undefined;
+  // Some guests in one piece, some in small budgets: the result may not depend on it.
+  const piece = random.chance(0.5) ? total : 1 + random.below(30);
+  while (instructions < total && found === undefined) {
+    const done = advance(field, Math.min(piece, total - instructions));
+    instructions += done;
+    if (done === 0) break;
+    if (piece === total || random.chance(0.1)) found = compareAll(field, false);
+  }
+  found ??= compareAll(field, random.chance(0.02));
+  const exceptions = field.first.exceptions() - before;
+  if (found === undefined) return { instructions, exceptions, difference: undefined };
+  return { instructions, exceptions, difference: { suite, seed, step: instructions, ...found } };
+}
+
+/** Runs one guest again step by step, to name the first instruction that differs. */
+export function explain(
+  suite: Suite,
+  seed: number,
+  names: readonly ExecutionName[] = EXECUTIONS,
+): Difference | undefined {
+  const field = createField(names);
+  load(field, drawGuest(new Prng(seed), suite));
+  for (let step = 0; step < STEPS_MAX; step++) {
+    const pc = field.first.hart.registers.pc.toString(16);
+    if (advance(field, 1) === 0) break;
+    const found = compareAll(field, false);
+    if (found !== undefined)
+      return { suite, seed, step, ...found, what: `at pc ${pc}: ${found.what}` };
+  }
+  return undefined;
+}
+
+/**
+ * Runs guests of a suite until so many instructions have been compared; stops at the first difference. The
+ * executions are compared with the first of `names`.
+ */
+export function lockstep(
+  suite: Suite,
+  firstSeed: number,
+  instructions: number,
+  names: readonly ExecutionName[] = EXECUTIONS,
+): Outcome {
+  const field = createField(names);
   assert(instructions > 0, "instructions to run");
   let done = 0;
   let exceptions = 0;
   for (let seed = firstSeed; done < instructions; seed++) {
-    const outcome = runGuest(pair, suite, seed);
+    const outcome = runGuest(field, suite, seed);
     done += outcome.instructions;
     exceptions += outcome.exceptions;
     if (outcome.difference !== undefined) {

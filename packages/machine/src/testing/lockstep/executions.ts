@@ -1,0 +1,156 @@
+/**
+ * The executions that lockstep compares: each is a whole hart with its RAM, a device and its clock. The
+ * reference comes first and defines what the others must do. A new one is a row of `CREATORS`.
+ */
+
+import { Interpreter } from "../../interp/interpreter.ts";
+import type { Hart } from "../../isa/riscv64/hart.ts";
+import type { SbiPorts } from "../../isa/riscv64/sbi.ts";
+import { INSTRUCTIONS_PER_TIME_TICK } from "../../limits.ts";
+import { ReferenceMachine } from "../../ref/machine.ts";
+import type { AccessSize, Bus } from "../../types.ts";
+import { DEVICE_BASE, DEVICE_BYTES, PAGE, RAM_BASE, RAM_BYTES } from "./program.ts";
+
+export const EXECUTIONS = ["reference", "interpreter"] as const;
+export type ExecutionName = (typeof EXECUTIONS)[number];
+
+/** One way to run a guest. Everything that a guest can see is reached through it. */
+export interface Execution {
+  readonly name: ExecutionName;
+  readonly hart: Hart;
+  readonly bus: TestBus;
+  /** Instructions begun since it was made. */
+  ticks(): number;
+  exceptions(): number;
+  /** Physical address of the reserved bytes; -1: none. */
+  reservation(): number;
+  /** Puts the image at the start of RAM, zeros behind it, and forgets the reservation; not the hart. */
+  load(image: Uint8Array): void;
+  /** At most so many instructions; fewer if the guest waits or stops. Returns how many it began. */
+  run(instructions: number): number;
+  /** A page of RAM; `into` has a page's size. */
+  readPage(page: number, into: Uint8Array): void;
+}
+
+/** A device whose interrupt follows what is written to it, and that faults beyond its registers. */
+export class TestBus implements Bus {
+  level = false;
+  #inside(address: number): boolean {
+    return address >= DEVICE_BASE && address < DEVICE_BASE + DEVICE_BYTES;
+  }
+  read(address: number, size: AccessSize): { readonly ok: boolean; readonly value: bigint } {
+    if (!this.#inside(address)) return { ok: false, value: 0n };
+    if (address % 16 === 8) this.level = !this.level;
+    return { ok: true, value: BigInt(address * size) * 0x9e3779b97f4a7c15n };
+  }
+  write(address: number, _size: AccessSize, value: bigint): boolean {
+    if (!this.#inside(address)) return false;
+    this.level = (value & 1n) === 1n;
+    return true;
+  }
+  externalInterrupt(): boolean {
+    return this.level;
+  }
+  nextTimerNs(): bigint | undefined {
+    return undefined;
+  }
+  tick(): void {}
+}
+
+const SIZE = { ramBase: RAM_BASE, ramBytes: RAM_BYTES };
+const noSbi: Omit<SbiPorts, "readMemory" | "writeMemory"> = {
+  consoleWrite: () => {},
+  consoleRead: () => new Uint8Array(0),
+  power: () => {},
+};
+
+function createReference(): Execution {
+  const bus = new TestBus();
+  const machine: ReferenceMachine = new ReferenceMachine({
+    ...SIZE,
+    bus,
+    sbi: {
+      ...noSbi,
+      readMemory: (address, into) => {
+        if (!machine.memory.contains(address, into.length)) return false;
+        const start = address - RAM_BASE;
+        into.set(machine.memory.bytes.subarray(start, start + into.length));
+        return true;
+      },
+      writeMemory: (address, from) => {
+        if (!machine.memory.contains(address, from.length)) return false;
+        machine.memory.bytes.set(from, address - RAM_BASE);
+        return true;
+      },
+    },
+  });
+  const { hart, memory } = machine;
+  return {
+    name: "reference",
+    hart,
+    bus,
+    ticks: () => machine.ticks,
+    exceptions: () => machine.exceptions,
+    reservation: () => hart.reservation,
+    load: (image) => {
+      memory.bytes.fill(0);
+      memory.bytes.set(image);
+    },
+    run: (instructions) => {
+      let done = 0;
+      while (done < instructions && !hart.stopped && machine.step()) done++;
+      return done;
+    },
+    readPage: (page, into) => into.set(memory.bytes.subarray(page * PAGE, (page + 1) * PAGE)),
+  };
+}
+
+function createInterpreter(): Execution {
+  const bus = new TestBus();
+  const interpreter: Interpreter = new Interpreter({
+    ...SIZE,
+    bus,
+    sbi: {
+      ...noSbi,
+      readMemory: (address, into) => interpreter.frames.read(address, into),
+      writeMemory: (address, from) => interpreter.frames.write(address, from),
+    },
+    time: (ticks) => BigInt(Math.floor(ticks / INSTRUCTIONS_PER_TIME_TICK)),
+    tickOf: (time) => Number(time) * INSTRUCTIONS_PER_TIME_TICK,
+  });
+  return executionOf("interpreter", interpreter, bus);
+}
+
+/** Anything built on the interpreter's hart and memory. */
+function executionOf(name: ExecutionName, interpreter: Interpreter, bus: TestBus): Execution {
+  const zeros = new Uint8Array(PAGE);
+  const { hart, frames } = interpreter;
+  return {
+    name,
+    hart,
+    bus,
+    ticks: () => interpreter.ticks,
+    exceptions: () => interpreter.exceptions,
+    reservation: () => interpreter.reservation(),
+    load: (image) => {
+      for (let page = image.length / PAGE; page < RAM_BYTES / PAGE; page++) {
+        if (frames.isTouched(page)) frames.write(RAM_BASE + page * PAGE, zeros);
+      }
+      frames.write(RAM_BASE, image);
+      interpreter.clearReservation();
+    },
+    run: (instructions) => {
+      const before = interpreter.ticks;
+      interpreter.run(instructions);
+      return interpreter.ticks - before;
+    },
+    readPage: (page, into) => void frames.read(RAM_BASE + page * PAGE, into),
+  };
+}
+
+const CREATORS: Readonly<Record<ExecutionName, () => Execution>> = {
+  reference: createReference,
+  interpreter: createInterpreter,
+};
+
+export const createExecution = (name: ExecutionName): Execution => CREATORS[name]();
