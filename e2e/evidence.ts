@@ -7,31 +7,29 @@ import { linkSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { readStampedConsole } from "@blixard/drivers";
 
-/** What a guest prints every 20 ms; the epoch is the one that its agent was started with. */
+/** What a guest's `blixard-agent --tick` prints; the epoch is the one that its agent was started with. */
 const TICK = /^tick (\d+) \d+$/;
-const TICK_SCRIPT = 'i=0; while :; do i=$((i+1)); echo "tick $BLIXARD_EPOCH $i"; PAUSE; done';
-/** busybox' shell waits by itself; a fork for each tick would be too slow in an emulated guest. */
-const PAUSES: Readonly<Record<string, string>> = {
-  qemu: "read -t 0.02 nothing <&3",
-  embedded: "read -t 0.02 nothing <&3",
-  fake: "sleep 0.02",
-};
+export const TICK_MS = 20;
 
-export function tickCommand(driver: string): string[] {
-  const script = TICK_SCRIPT.replace("PAUSE", PAUSES[driver] ?? "sleep 0.02");
-  return [
-    "sh",
-    "-c",
-    driver === "fake" ? script : `mkfifo /tmp/tick; exec 3<>/tmp/tick; ${script}`,
-  ];
+/** A VM's command. `program`: for the fake driver, whose guests run programs of this machine. */
+export function tickCommand(program = "/usr/bin/blixard-agent"): string[] {
+  return [program, "--tick", String(TICK_MS)];
 }
 
 export interface Interval {
   readonly vm: string;
   readonly epoch: number;
-  readonly firstMs: number;
-  readonly lastMs: number;
-  readonly ticks: number;
+  /** The node that ran it. */
+  readonly node: string;
+  /** When each tick had arrived, in ascending order; CLOCK_MONOTONIC of the host. */
+  readonly stampsMs: readonly number[];
+}
+
+/** While a node and its VMs were stopped by a signal; the host's CLOCK_MONOTONIC. */
+export interface Pause {
+  readonly node: string;
+  readonly fromMs: number;
+  readonly toMs: number;
 }
 
 export class Evidence {
@@ -76,35 +74,29 @@ export class Evidence {
     this.collect();
   }
 
-  /** One interval for each epoch of each VM, from its first to its last tick. */
+  /** One interval for each epoch of each VM that ticked. */
   async intervals(): Promise<Interval[]> {
-    const found = new Map<string, Interval>();
+    const found = new Map<string, Interval & { readonly stampsMs: number[] }>();
     for (const vm of namesIn(this.#dir)) {
       for (const log of namesIn(join(this.#dir, vm))) {
+        const node = log.slice(0, log.lastIndexOf("-"));
         for await (const stamped of readStampedConsole(join(this.#dir, vm, log))) {
           const tick = TICK.exec(stamped.line);
           if (tick === null || !stamped.complete) continue;
           const epoch = Number(tick[1]);
           if (epoch !== stamped.epoch)
             throw new Error(`guest says epoch ${epoch}, log ${stamped.epoch}`);
-          widen(found, vm, epoch, stamped.monotonicMs);
+          const key = `${vm} ${epoch}`;
+          const interval = found.get(key) ?? { vm, epoch, node, stampsMs: [] };
+          interval.stampsMs.push(stamped.monotonicMs);
+          found.set(key, interval);
         }
       }
     }
+    // A log may be in two segments, which come in no order.
+    for (const { stampsMs } of found.values()) stampsMs.sort((a, b) => a - b);
     return [...found.values()].sort((a, b) => a.vm.localeCompare(b.vm) || a.epoch - b.epoch);
   }
-}
-
-function widen(found: Map<string, Interval>, vm: string, epoch: number, atMs: number): void {
-  const key = `${vm} ${epoch}`;
-  const known = found.get(key);
-  found.set(key, {
-    vm,
-    epoch,
-    firstMs: Math.min(known?.firstMs ?? atMs, atMs),
-    lastMs: Math.max(known?.lastMs ?? atMs, atMs),
-    ticks: (known?.ticks ?? 0) + 1,
-  });
 }
 
 function namesIn(dir: string): string[] {
@@ -129,9 +121,44 @@ export function overlaps(intervals: readonly Interval[]): Overlap[] {
   for (const later of intervals) {
     for (const earlier of intervals) {
       if (earlier.vm !== later.vm || earlier.epoch >= later.epoch) continue;
-      const byMs = earlier.lastMs - later.firstMs;
+      const byMs = (earlier.stampsMs.at(-1) ?? -Infinity) - (later.stampsMs[0] ?? Infinity);
       if (byMs >= 0) found.push({ vm: later.vm, earlier, later, byMs });
     }
   }
   return found;
+}
+
+/** How close the ticks stand: the resolution with which `overlaps` sees. */
+export interface TickRate {
+  readonly ticks: number;
+  readonly medianGapMs: number;
+  readonly p99GapMs: number;
+  /** Of the time that the gaps cover together. */
+  readonly ticksPerSecond: number;
+}
+
+/** Over the gaps between the ticks of each interval, but those in which its node was paused. */
+export function tickRate(intervals: readonly Interval[], pauses: readonly Pause[]): TickRate {
+  const gapsMs: number[] = [];
+  let ticks = 0;
+  for (const { node, stampsMs } of intervals) {
+    const own = pauses.filter((pause) => pause.node === node);
+    ticks += stampsMs.length;
+    for (const [index, atMs] of stampsMs.entries()) {
+      const beforeMs = stampsMs[index - 1];
+      if (beforeMs === undefined) continue;
+      if (own.some((pause) => pause.fromMs < atMs && pause.toMs > beforeMs)) continue;
+      gapsMs.push(atMs - beforeMs);
+    }
+  }
+  gapsMs.sort((a, b) => a - b);
+  const quantile = (part: number): number => gapsMs[Math.floor((gapsMs.length - 1) * part)] ?? NaN;
+  const totalMs = gapsMs.reduce((sum, gap) => sum + gap, 0);
+  const rounded = (value: number): number => Math.round(value * 10) / 10;
+  return {
+    ticks,
+    medianGapMs: rounded(quantile(0.5)),
+    p99GapMs: rounded(quantile(0.99)),
+    ticksPerSecond: rounded((gapsMs.length * 1000) / totalMs),
+  };
 }

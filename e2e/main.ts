@@ -2,26 +2,37 @@
  * `npm run e2e`: kill -9 and pauses of real node processes while VMs run and records are written.
  *   --kills N      faults to inject (default 100)
  *   --seed N       which faults, when and where (default: the clock)
- *   --driver NAME  qemu (default) or fake
+ *   --driver NAME  embedded (default: as of the product), qemu or fake
  *   --mutant NAME  run the daemons with a planted bug: the checkers must then fail
- *   --json         one object
+ *   --json         one object; with the gaps between the guests' ticks, intended every 20 ms, that is
+ *                  how finely the check sees
  * Exit code 0: every acknowledged write is on all nodes and no VM ever ran twice.
  */
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { DETECTABLE_DRIVERS } from "@blixard/drivers";
 import { Prng } from "@blixard/std";
 import { buildImage, imagesDir } from "../guest/image/build.ts";
+import { compileAgent } from "../guest/image/compile.ts";
 import { LocalCluster, processesOf, signal, until, type LocalNode } from "./cluster.ts";
-import { Evidence, type Interval, type Overlap, overlaps, tickCommand } from "./evidence.ts";
+import {
+  Evidence,
+  type Interval,
+  type Overlap,
+  overlaps,
+  type Pause,
+  tickCommand,
+  tickRate,
+} from "./evidence.ts";
 import { Ledger } from "./ledger.ts";
 
 const { values } = parseArgs({
   options: {
     kills: { type: "string", default: "100" },
     seed: { type: "string" },
-    driver: { type: "string", default: "qemu" },
+    driver: { type: "string", default: DETECTABLE_DRIVERS[0] },
     mutant: { type: "string" },
     json: { type: "boolean", default: false },
     keep: { type: "boolean", default: false },
@@ -42,36 +53,41 @@ function say(text: string): void {
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
+
 /** Injects one fault and heals it; resolves when the node runs again. */
 async function inject(
   cluster: LocalCluster,
   node: LocalNode,
   fault: Fault,
   random: Prng,
-): Promise<void> {
+): Promise<Pause | undefined> {
   switch (fault) {
     case "killDaemon":
       cluster.killDaemon(node);
       // Sometimes sooner than the lease ends, so that it re-adopts; sometimes later.
       await sleep(random.between(50, random.chance(0.3) ? 7000 : 2500));
       cluster.start(node);
-      return;
+      return undefined;
     case "killMachine":
       cluster.killMachine(node);
       await sleep(random.between(50, random.chance(0.3) ? 8000 : 2500));
       cluster.start(node);
-      return;
+      return undefined;
     case "pauseDaemon":
     case "pauseMachine": {
       const daemon = node.process?.pid;
       const pids = fault === "pauseMachine" ? processesOf(node.dataDir) : daemon ? [daemon] : [];
+      const fromMs = monotonicMs();
       for (const pid of pids) signal(pid, "SIGSTOP");
       await sleep(random.between(6500, 8500));
       for (const pid of pids) signal(pid, "SIGCONT");
-      return;
+      // A daemon's VMs go on without it.
+      if (fault === "pauseDaemon") return undefined;
+      return { node: node.name, fromMs, toMs: monotonicMs() };
     }
     default:
-      fault satisfies never;
+      return fault satisfies never;
   }
 }
 
@@ -82,7 +98,13 @@ function drawFault(random: Prng): Fault {
   return roll < 93 ? "pauseDaemon" : "pauseMachine";
 }
 
-async function storm(cluster: LocalCluster, random: Prng): Promise<Record<Fault, number>> {
+interface Storm {
+  readonly faults: Record<Fault, number>;
+  readonly pauses: readonly Pause[];
+}
+
+async function storm(cluster: LocalCluster, random: Prng): Promise<Storm> {
+  const pauses: Pause[] = [];
   const counts: Record<Fault, number> = {
     killDaemon: 0,
     killMachine: 0,
@@ -95,14 +117,24 @@ async function storm(cluster: LocalCluster, random: Prng): Promise<Record<Fault,
     // The first ones are each kind once, so that a short run shows them all.
     const fault = faults[done] ?? drawFault(random);
     say(`${String(done + 1).padStart(4)}/${KILLS} ${fault} ${node.name}`);
-    await inject(cluster, node, fault, random);
+    const pause = await inject(cluster, node, fault, random);
+    if (pause !== undefined) pauses.push(pause);
     counts[fault]++;
     await sleep(random.between(300, 2500));
   }
-  return counts;
+  return { faults: counts, pauses };
+}
+
+/** Guests of the fake driver have no agent in their image; theirs is compiled for this machine. */
+async function tickProgram(cluster: LocalCluster): Promise<string | undefined> {
+  if (values.driver !== "fake") return undefined;
+  const program = join(cluster.dir, "blixard-agent");
+  await compileAgent(program);
+  return program;
 }
 
 async function createTickers(cluster: LocalCluster): Promise<void> {
+  const command = tickCommand(await tickProgram(cluster));
   const [node] = cluster.nodes;
   if (node === undefined) throw new Error("no nodes");
   for (const name of VMS) {
@@ -111,7 +143,7 @@ async function createTickers(cluster: LocalCluster): Promise<void> {
       image: "base",
       vcpus: 1,
       memoryBytes: MEMORY_BYTES,
-      command: tickCommand(values.driver),
+      command,
     });
   }
   await until("all VMs running", 60_000, async () => {
@@ -147,9 +179,8 @@ async function checkState(cluster: LocalCluster, ledger: Ledger): Promise<string
   return wrong;
 }
 
-interface Outcome {
+interface Outcome extends Storm {
   readonly wrong: readonly string[];
-  readonly faults: Record<Fault, number>;
   readonly intervals: readonly Interval[];
   readonly overlapping: readonly Overlap[];
   readonly acknowledged: number;
@@ -171,7 +202,7 @@ async function run(cluster: LocalCluster): Promise<Outcome> {
     await createTickers(cluster);
     say(`cluster formed, ${VMS.length} VMs tick; seed ${SEED}`);
     const writing = ledger.run();
-    const counts = await storm(cluster, random);
+    const { faults: injected, pauses } = await storm(cluster, random);
     ledger.stop();
     await writing;
     await cluster.waitReady(60_000);
@@ -181,7 +212,8 @@ async function run(cluster: LocalCluster): Promise<Outcome> {
     const { acknowledged, unknown } = ledger;
     return {
       wrong,
-      faults: counts,
+      faults: injected,
+      pauses,
       intervals,
       overlapping: overlaps(intervals),
       acknowledged,
@@ -195,7 +227,7 @@ async function run(cluster: LocalCluster): Promise<Outcome> {
 
 async function main(): Promise<number> {
   const started = performance.now();
-  if (values.driver !== "fake") await buildImage({ cacheDir: imagesDir(), onProgress: say });
+  if (values.driver === "qemu") await buildImage({ cacheDir: imagesDir(), onProgress: say });
   const mutant = values.mutant && join(import.meta.dirname, "mutants", `${values.mutant}.ts`);
   const cluster = new LocalCluster({
     nodes: 3,
@@ -217,8 +249,8 @@ async function main(): Promise<number> {
       `${vm} ran twice: epochs ${earlier.epoch} and ${later.epoch} for ${byMs.toFixed(1)} ms`,
     );
   }
-  const ticks = (outcome?.intervals ?? []).reduce((sum, interval) => sum + interval.ticks, 0);
-  if (outcome !== undefined && ticks === 0) wrong.push("no guest ever ticked: nothing was checked");
+  const rate = outcome && tickRate(outcome.intervals, outcome.pauses);
+  if (rate?.ticks === 0) wrong.push("no guest ever ticked: nothing was checked");
   const result = {
     ok: wrong.length === 0,
     ran: KILLS,
@@ -230,7 +262,7 @@ async function main(): Promise<number> {
     acknowledgedWrites: outcome?.acknowledged,
     unknownWrites: outcome?.unknown,
     epochs: outcome?.intervals.length,
-    ticks,
+    ...rate,
     wrong,
   };
   console.log(values.json ? JSON.stringify(result) : result);

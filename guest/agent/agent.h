@@ -155,6 +155,10 @@ void epoch_set(uint64_t epoch);
 /* requests.c */
 void handle_frame(const struct frame *frame);
 
+/* tick.c */
+/* Prints `tick EPOCH COUNT` each `period` milliseconds until nobody reads it; the exit code. */
+int tick_run(const char *period);
+
 /* init.c */
 void init_boot(void);
 /* Ends all processes, syncs, and powers off or reboots; does not return. */

@@ -6,6 +6,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { Duplex } from "node:stream";
 import { after, before, test } from "node:test";
 import { AgentClient } from "../../packages/drivers/src/agent/client.ts";
@@ -71,6 +72,49 @@ async function startReal(): Promise<AgentUnderTest> {
 
 agentCases("C agent", startReal);
 rawCases("C agent", startReal);
+
+test("--tick prints its epoch with a rising count, until nobody reads it", async () => {
+  const env = { ...process.env, BLIXARD_EPOCH: "7" };
+  const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
+  const child = spawn(join(folder, "agent"), ["--tick", "1"], { env, stdio });
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
+  child.once("exit", () => resolve());
+  let complaints = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    complaints += chunk.toString();
+  });
+  const counts: number[] = [];
+  for await (const line of createInterface(child.stdout)) {
+    counts.push(Number(/^tick 7 (\d+)$/.exec(line)?.[1]));
+    if (counts.length === 20) break;
+  }
+  child.stdout.destroy();
+  await ended;
+  assert.deepEqual(
+    counts.toSorted((a, b) => a - b),
+    counts,
+  );
+  assert.equal(new Set(counts).size, 20, "each count once, and each a number");
+  assert.doesNotMatch(complaints, /Sanitizer|runtime error/);
+});
+
+test("--tick refuses what is no period or no epoch", () => {
+  for (const [period, epoch] of [
+    ["0", "1"],
+    ["60001", "1"],
+    ["1x", "1"],
+    ["99999999999999999999", "1"],
+    ["", "1"],
+    ["20", ""],
+    ["20", "-1"],
+    ["20", "123456789012345678901"],
+  ] as const) {
+    const env = { ...process.env, BLIXARD_EPOCH: epoch };
+    const done = spawnSync(join(folder, "agent"), ["--tick", period], { env, timeout: 60_000 });
+    assert.equal(done.status, 2, `--tick "${period}" with epoch "${epoch}"`);
+    assert.match(done.stderr.toString(), /--tick takes 1 to 60000 ms, and BLIXARD_EPOCH/);
+  }
+});
 
 /** Frames, noise, cut and flipped frames. */
 function hostileBytes(random: Prng): Uint8Array {

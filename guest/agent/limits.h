@@ -36,6 +36,10 @@
 /* While nobody holds the other end of the port, which poll(2) cannot wait for. */
 #define PORT_RETRY_MS 50u
 
+#define TICK_MS_MAX 60000
+/* 2^53 has 16 digits. */
+#define TICK_EPOCH_BYTES_MAX 20
+
 _Static_assert(INPUT_WINDOW_BYTES <= WINDOW_BYTES_MAX, "the first input window is a window");
 _Static_assert(OUT_RESERVE_BYTES >= STREAMS_MAX * (HEADER_BYTES + 4u) + OUT_REPLY_BYTES,
                "every stream can exit while the queue is full of output");

@@ -1,5 +1,6 @@
 /*
  * The agent: pid 1 of a guest, or with --port PATH or --fd N an ordinary process for tests.
+ * With --tick MS it is no agent, but a clock that prints.
  * One loop: wait, read requests, reap children, move bytes, write answers.
  */
 #include <errno.h>
@@ -166,13 +167,14 @@ static int open_argument(int argc, char **argv) {
     puts("blixard-agent " AGENT_VERSION);
     exit(0);
   }
-  fputs("usage: blixard-agent --port PATH | --fd N | --version   (as pid 1: no arguments)\n",
+  fputs("usage: blixard-agent --port PATH | --fd N | --tick MS | --version   (as pid 1: nothing)\n",
         stderr);
   exit(2);
 }
 
 int main(int argc, char **argv) {
   agent.init = getpid() == 1;
+  if (!agent.init && argc == 3 && strcmp(argv[1], "--tick") == 0) return tick_run(argv[2]);
   memcpy(agent.hostname, "localhost", sizeof "localhost");
   parser_init(&parser);
   if (agent.init) init_boot();

@@ -54,6 +54,9 @@ export function bootCases(image: string, boot: () => Promise<Guest>): void {
       const both = await collect(await first.exec(request(["sh", "-c", script])));
       assert.deepEqual(both, { stdout: "out\n7\n", stderr: "err\n", code: 5 });
 
+      const ticks = request(["sh", "-c", "blixard-agent --tick 5 | head -n 3"]);
+      assert.match((await collect(await first.exec(ticks))).stdout, /^(tick 7 \d+\n){3}$/);
+
       const pty = { rows: 30, cols: 90 };
       const terminal = await first.exec(request(["sh"], { pty }));
       await terminal.write(Buffer.from("stty size; echo $TERM; exit 4\n"));

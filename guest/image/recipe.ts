@@ -62,6 +62,9 @@ const FOLDERS: Readonly<Record<string, number>> = {
   "var/tmp": 0o1777,
 };
 
+/** The agent's other name, for what it does when it is not pid 1: `blixard-agent --tick 20`. */
+const AGENT_PATH = "usr/bin/blixard-agent";
+
 export interface ImageParts {
   readonly agent: Uint8Array;
   readonly busybox: Uint8Array;
@@ -77,6 +80,7 @@ export function layOut(parts: ImageParts): CpioEntry[] {
   const paths = parts.modules.map((module) => `/${moduleFolder}/${module.file}\n`);
   const entries: CpioEntry[] = [
     { kind: "file", path: "init", mode: 0o755, data: parts.agent },
+    { kind: "link", path: AGENT_PATH, target: "/init" },
     { kind: "file", path: "bin/busybox", mode: 0o755, data: parts.busybox },
     { kind: "file", path: "etc/blixard/modules", mode: 0o644, data: utf8(paths.join("")) },
     // The kernel opens it for pid 1 before anything is mounted.
