@@ -1,0 +1,136 @@
+/** One guest of a benchmark: under QEMU, or on the machine of ours, as its driver starts it. */
+
+import { BlixardError, fail } from "@blixard/std";
+import { type ChildProcess, spawn } from "node:child_process";
+import { Duplex, Writable } from "node:stream";
+import { startEmbedded } from "../../packages/drivers/src/machine/embedded.ts";
+import { hostClock } from "../../packages/drivers/src/clock.ts";
+import { Console } from "./console.ts";
+
+export type Side = "ours" | "qemu";
+
+export interface Launch {
+  /** Path of an unpacked `Image`: QEMU wants it so. */
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly cmdline: string;
+  readonly memoryBytes: number;
+  /** A raw image, which becomes vda. */
+  readonly disk?: string;
+}
+
+export interface Guest {
+  readonly side: Side;
+  readonly pid: number;
+  /** performance.now() before anything of it ran. */
+  readonly startedAtMs: number;
+  readonly console: Console;
+  /** The stream of the guest's agent. */
+  readonly agent: Duplex;
+  type(line: string): void;
+  /** Ends it, whatever it does. */
+  stop(): Promise<void>;
+}
+
+export const QEMU = "qemu-system-riscv64";
+const DAY_MS = 86_400_000;
+const AGENT_FD = 3;
+
+/** QEMU's machine closest to ours: one hart, virtio-mmio, 16550, PLIC; TCG, as there is no other way. */
+export function qemuArguments(launch: Launch): string[] {
+  const { kernel, initrd, cmdline, memoryBytes, disk } = launch;
+  return [
+    ["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"],
+    ["-machine", "virt", "-accel", "tcg", "-smp", "1", "-m", `${memoryBytes / 1048576}M`],
+    ["-kernel", kernel, "-initrd", initrd, "-append", cmdline, "-serial", "stdio"],
+    ["-chardev", `socket,id=agent,fd=${AGENT_FD}`, "-device", "virtio-serial-device"],
+    ["-device", "virtserialport,chardev=agent,name=blixard.agent.0"],
+    ["-device", "virtio-rng-device"],
+    disk === undefined ? [] : ["-drive", `if=none,id=disk,format=raw,file=${disk}`],
+    disk === undefined ? [] : ["-device", "virtio-blk-device,drive=disk"],
+  ].flat();
+}
+
+/** Errors: Unavailable when QEMU is not there, DriverFailed. */
+export async function startGuest(side: Side, launch: Launch, qemu = QEMU): Promise<Guest> {
+  return side === "ours" ? await startOurs(launch) : await startQemu(launch, qemu);
+}
+
+async function startOurs(launch: Launch): Promise<Guest> {
+  const startedAtMs = performance.now();
+  const machine = await startEmbedded({ kind: "embedded", ...launch }, (line) => {
+    process.stderr.write(`ours: ${line}\n`);
+  });
+  const console = new Console(machine.console);
+  const input: unknown = machine.console;
+  if (!(input instanceof Writable || input instanceof Duplex)) {
+    machine.kill();
+    return fail("Internal", { reason: "console" }, "the driver's console takes no input");
+  }
+  void machine.exited.then((end) => console.end(`ours ended: ${JSON.stringify(end)}`));
+  await machine.run(hostClock.monotonicMs() + DAY_MS);
+  return {
+    side: "ours",
+    pid: machine.identity.pid,
+    startedAtMs,
+    console,
+    agent: machine.agentStream,
+    type: (line) => void input.write(`${line}\n`),
+    stop: async () => {
+      machine.kill();
+      await machine.exited;
+    },
+  };
+}
+
+async function startQemu(launch: Launch, qemu: string): Promise<Guest> {
+  const startedAtMs = performance.now();
+  const child: ChildProcess = spawn(qemu, qemuArguments(launch), {
+    stdio: ["pipe", "pipe", "pipe", "pipe"],
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.once("spawn", resolve);
+    child.once("error", (error) => reject(missing(qemu, error)));
+  });
+  const { stdin, stdout, stderr, pid } = child;
+  const agent = child.stdio[AGENT_FD];
+  if (stdin === null || stdout === null || stderr === null || pid === undefined) {
+    return fail("Internal", { reason: "stdio" }, `${qemu} has no standard streams`);
+  }
+  if (!(agent instanceof Duplex)) return fail("Internal", { reason: "agent" }, "no agent stream");
+  const console = new Console(stdout);
+  let said = "";
+  stderr.on("data", (chunk: Buffer) => (said = (said + chunk.toString()).slice(-1000)));
+  // A QEMU that is gone breaks its pipes; its end is told by "close".
+  for (const stream of [stdin, agent]) stream.on("error", () => stream.destroy());
+  const closed = new Promise<void>((resolve) => {
+    child.once("close", (code, signal) => {
+      console.end(`${qemu} ended with ${code ?? signal ?? "nothing"}: ${said}`);
+      resolve();
+    });
+  });
+  return {
+    side: "qemu",
+    pid,
+    startedAtMs,
+    console,
+    agent,
+    type: (line) => void stdin.write(`${line}\n`),
+    stop: async () => {
+      child.kill("SIGKILL");
+      agent.destroy();
+      await closed;
+    },
+  };
+}
+
+function missing(qemu: string, error: Error): BlixardError {
+  try {
+    const reason = `${qemu} does not start: ${error.message}`;
+    const hint = "apt install --no-install-recommends qemu-system-misc";
+    return fail("Unavailable", { reason }, `Cannot measure beside QEMU: ${reason}`, hint);
+  } catch (caught) {
+    if (caught instanceof BlixardError) return caught;
+    throw caught;
+  }
+}

@@ -1,0 +1,78 @@
+/** Runs the same command in guests of both sides, taking turns, and compares what it says. */
+
+import type { Guest, Side } from "./guest.ts";
+import { median, rounded } from "./stats.ts";
+
+export interface Task {
+  readonly name: string;
+  readonly group: string;
+  /** Prints "bench: begin", then "bench: end CHECKSUM"; the guest's shell then says "bench: done 0". */
+  readonly command: string;
+  readonly timeoutMs: number;
+}
+
+export interface Row {
+  readonly name: string;
+  readonly group: string;
+  readonly oursMs: number | null;
+  readonly qemuMs: number | null;
+  /** QEMU's time over ours: how many times as fast we are. */
+  readonly ratio: number | null;
+  readonly checksum: string | null;
+  readonly rounds: Readonly<Record<Side, readonly number[]>>;
+  readonly reason?: string;
+}
+
+export interface Ran {
+  readonly ms: number;
+  readonly checksum: string;
+}
+
+const READY_MS = 120_000;
+
+export async function ready(guest: Guest): Promise<Guest> {
+  await guest.console.waitFor(`${guest.side}'s shell`, /bench: ready\r?\n/, READY_MS);
+  return guest;
+}
+
+/** Errors: TimedOut; Error with what the guest said when the command fails. */
+export async function runOnce(guest: Guest, task: Task): Promise<Ran> {
+  const { console, side } = guest;
+  const what = `${task.name} on ${side}`;
+  guest.type(task.command);
+  const begin = await console.waitFor(`start of ${what}`, /bench: begin\r?\n/, READY_MS);
+  const end = await console.waitFor(`end of ${what}`, /bench: end (\S+)\r?\n/, task.timeoutMs);
+  const done = await console.waitFor(`shell after ${what}`, /bench: done (\d+)/, READY_MS);
+  if (done.groups[0] !== "0") throw new Error(`${what} failed:\n${console.tail()}`);
+  return { ms: end.atMs - begin.atMs, checksum: end.groups[0] ?? "" };
+}
+
+/** One side after the other, `rounds` times; who is first changes with every round. */
+export async function measure(
+  task: Task,
+  guests: Readonly<Record<Side, Guest>>,
+  rounds: number,
+): Promise<Row> {
+  const times: Record<Side, number[]> = { ours: [], qemu: [] };
+  const checksums = new Set<string>();
+  for (let round = 0; round < rounds; round++) {
+    const order: readonly Side[] = round % 2 === 0 ? ["ours", "qemu"] : ["qemu", "ours"];
+    for (const side of order) {
+      const { ms, checksum } = await runOnce(guests[side], task);
+      times[side].push(rounded(ms));
+      checksums.add(checksum);
+    }
+  }
+  const [checksum, ...others] = checksums;
+  if (checksum === undefined || others.length > 0) {
+    throw new Error(`${task.name}: the sides disagree: ${[...checksums].join(", ")}`);
+  }
+  const [oursMs, qemuMs] = [median(times.ours), median(times.qemu)];
+  const { name, group } = task;
+  return { name, group, oursMs, qemuMs, ratio: rounded(qemuMs / oursMs), checksum, rounds: times };
+}
+
+export function unmeasured({ name, group }: Task, reason: string): Row {
+  const rounds = { ours: [], qemu: [] };
+  return { name, group, oursMs: null, qemuMs: null, ratio: null, checksum: null, rounds, reason };
+}
