@@ -105,7 +105,7 @@ export class GuestConsole implements AsyncDisposable {
   /** Now, as the guest counts. */
   moment(): Moment {
     const ms = performance.now() - this.#startedAt;
-    return { ms, instructions: this.#guest.stats().ticks };
+    return { ms, instructions: this.#guest.instructions };
   }
 
   tail(): string {

@@ -51,6 +51,7 @@ export function driverCompliance(
     };
     lifecycle(get);
     guestAccess(get);
+    statistics(get);
     badCommands(get);
     consoleLog(get);
     adoption(get);
@@ -208,6 +209,34 @@ function guestAccess(get: Get): void {
     assert.equal((await driver.inspect(spec.vmId))?.commandExit, 5);
     await driver.kill(spec.vmId);
     assert.equal((await driver.inspect(spec.vmId))?.commandExit, 5);
+  });
+}
+
+function statistics(get: Get): void {
+  void test("statistics: what the host counts of a VM's process, also after an adoption", async () => {
+    const world = await get();
+    const driver = world.driver();
+    const spec = world.spec(["sh", "-c", "echo counted"]);
+    await assert.rejects(driver.stats(spec.vmId), refusedWith("NotFound"));
+    await driver.create(spec);
+    await assert.rejects(driver.stats(spec.vmId), refusedWith("NotRunning"));
+    const running = await world.run(driver, spec);
+    await until("output", world.setup.bootMs, async () =>
+      (await driver.stats(spec.vmId)).consoleBytes > 0 ? true : undefined,
+    );
+    const first = await driver.stats(spec.vmId);
+    assert.deepEqual([first.vmId, first.epoch, first.driver], [spec.vmId, 1, driver.name]);
+    const usage = present(first.process, "the host's count");
+    assert.equal(usage.pid, running.backendPid);
+    assert.ok(usage.residentBytes > 0 && usage.residentBytes >= usage.privateBytes);
+    await driver.close();
+    const next = world.driver();
+    await next.readopt();
+    const second = await next.stats(spec.vmId);
+    assert.ok(present(second.process, "the host's count").cpuSeconds >= usage.cpuSeconds);
+    assert.ok((second.execution?.instructions ?? 0) >= (first.execution?.instructions ?? 0));
+    await next.kill(spec.vmId);
+    await assert.rejects(next.stats(spec.vmId), refusedWith("NotRunning"));
   });
 }
 

@@ -39,6 +39,12 @@ export const LIMITS = {
   embeddedInputBytes: 64 * 1024,
   /** Bytes of guest output that wait for their reader; above it the guest is held. */
   embeddedOutputBytes: 8 * 1024 * 1024,
+  /** Groups of counters, and counters of a group. */
+  statsNames: 128,
+  /** A machine's answer to a question about its statistics; it looks between two slices. */
+  statsMs: 5_000,
+  /** Questions about statistics that wait for their answers, of one supervisor. */
+  statsWaiting: 64,
   /** One line between a supervisor and its embedded machine. */
   embeddedLineBytes: 1024 * 1024,
   /** Unpacked kernel or initrd of an embedded machine. */

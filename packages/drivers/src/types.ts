@@ -1,6 +1,6 @@
 /** The one contract that every way of running a VM fulfils; `compliance.ts` is its executable form. */
 
-import type { Epoch, ExecRequest, ExecSession, TraceContext, VmId } from "@blixard/std";
+import type { Epoch, ExecRequest, ExecSession, TraceContext, VmId, VmStats } from "@blixard/std";
 
 export interface Capabilities {
   readonly exec: boolean;
@@ -101,6 +101,8 @@ export interface VmDriver {
   exec(vmId: VmId, request: ExecRequest): Promise<ExecSession>;
   writeFile(vmId: VmId, path: string, mode: number, data: Uint8Array): Promise<void>;
   readFile(vmId: VmId, path: string): Promise<Uint8Array>;
+  /** What is measured of a VM that is active; empty where nothing is. Errors: NotFound, NotRunning. */
+  stats(vmId: VmId): Promise<VmStats>;
   /** Releases sockets; instances go on under their supervisors. */
   close(): Promise<void>;
 }

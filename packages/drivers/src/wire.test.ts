@@ -7,9 +7,11 @@ import {
   concat,
   type Epoch,
   fromHex,
+  failure,
   present,
   toHex,
   type VmId,
+  type VmMachineStats,
 } from "@blixard/std";
 import fc from "fast-check";
 import { LIMITS } from "./limits.ts";
@@ -24,12 +26,22 @@ import {
   type Report,
 } from "./wire.ts";
 
+const LATE = failure("TimedOut", { operation: "it", timeoutMs: 5 }, "it took over 5 ms");
 const ORDERS: readonly Order[] = [
   { kind: "renew", deadlineMonotonicMs: 1234.5 },
   { kind: "stop", graceMs: 10_000 },
   { kind: "kill" },
   { kind: "commandExit", code: 137 },
+  { kind: "stats", id: 9 },
 ];
+const STATS: VmMachineStats = {
+  execution: {
+    instructions: 123456789,
+    mips: { lastSecond: 250.5, average: 100, busy: 260 },
+    time: { totalMs: 1000, busyMs: 500, idleMs: 400, heldMs: 60, throttledMs: 40 },
+  },
+  counters: { exits: { exceptions: 7 }, disk0: { reads: 1, readBytes: 4096 } },
+};
 const REPORTS: readonly Report[] = [
   {
     kind: "status",
@@ -54,6 +66,14 @@ const REPORTS: readonly Report[] = [
     consoleEnd: 43,
   },
   { kind: "console", consoleEnd: 44 },
+  {
+    kind: "status",
+    status: { vmId: as<VmId>("00000000000000a1"), epoch: as<Epoch>(3), phase: "starting" },
+    consoleEnd: 0,
+    answers: ["stats"],
+  },
+  { kind: "stats", id: 9, consoleEnd: 45, stats: STATS },
+  { kind: "stats", id: 10, consoleEnd: 45, failure: LATE },
 ];
 
 test("version 1 of every message is read for ever, and written as it is", () => {
@@ -125,6 +145,15 @@ test("arbitrary bytes end in Corrupt, never in anything else", () => {
     new DataView(head.buffer).setUint32(0, body.length, true);
     return concat([head, body]);
   };
+  const measured = { execution: STATS.execution, counters: { exits: { "no name": 1 } } };
+  for (const value of [
+    { kind: "stats", id: 1, consoleEnd: 0 },
+    { kind: "stats", id: 1, consoleEnd: 0, stats: measured },
+    { kind: "stats", id: 1, consoleEnd: 0, stats: { counters: { exits: { a: -1 } } } },
+    { kind: "stats", id: 1, consoleEnd: 0, failure: { code: "None" } },
+  ]) {
+    assert.throws(() => new FrameReader(readReport).push(frame(value)), refused("Corrupt"));
+  }
   for (const value of [1, {}, { kind: "x" }, { kind: "renew" }, { kind: "stop", graceMs: "1" }]) {
     assert.throws(() => new FrameReader(readOrder).push(frame(value)), refused("Corrupt"));
   }

@@ -9,15 +9,20 @@ import {
   as,
   BlixardError,
   concat,
+  type Failure,
   failure,
+  isFailure,
   unreachable,
   utf8,
   utf8Text,
   type VmId,
+  type VmMachineStats,
 } from "@blixard/std";
-import { asInteger, asNumber, asObject, asOneOf, asText, ShapeError } from "./json.ts";
+import { asInteger, asNumber, asObject, asOneOf, asText, asTexts } from "./json.ts";
+import { type JsonObject, optional, ShapeError } from "./json.ts";
 import { LIMITS } from "./limits.ts";
 import { readProgress } from "./state.ts";
+import { readMachineStats } from "./stats.ts";
 import type { InstanceStatus } from "./types.ts";
 
 const MAGIC = utf8("BLXSUP");
@@ -33,13 +38,33 @@ export type Order =
   | { readonly kind: "renew"; readonly deadlineMonotonicMs: number }
   | { readonly kind: "stop"; readonly graceMs: number }
   | { readonly kind: "kill" }
+  /** Only to a supervisor whose status says that it answers. */
+  | { readonly kind: "stats"; readonly id: number }
   /** The workload ended while the daemon held the agent's line. */
   | { readonly kind: "commandExit"; readonly code: number };
+
+/** What is asked of a supervisor beyond the first release's orders; an older one would hang up. */
+export const ANSWERS = ["stats"] as const;
+export type Answer = (typeof ANSWERS)[number];
 
 /** Supervisor to daemon. */
 export type Report =
   /** Sent on connecting and at each change. */
-  | { readonly kind: "status"; readonly status: InstanceStatus; readonly consoleEnd: number }
+  | {
+      readonly kind: "status";
+      readonly status: InstanceStatus;
+      readonly consoleEnd: number;
+      /** Absent: the first release's, which answers nothing. */
+      readonly answers?: readonly Answer[];
+    }
+  /** One of the two: what was measured, or why it was not. */
+  | {
+      readonly kind: "stats";
+      readonly id: number;
+      readonly consoleEnd: number;
+      readonly stats?: VmMachineStats;
+      readonly failure?: Failure;
+    }
   /** The console log now reaches to this offset. */
   | { readonly kind: "console"; readonly consoleEnd: number };
 
@@ -111,7 +136,7 @@ export class FrameReader<T> {
 
 export function readOrder(value: unknown): Order {
   const fields = asObject(value, "order");
-  const kinds = ["renew", "stop", "kill", "commandExit"] as const;
+  const kinds = ["renew", "stop", "kill", "commandExit", "stats"] as const;
   const kind = asOneOf(fields["kind"], kinds, "order.kind");
   switch (kind) {
     case "renew":
@@ -120,6 +145,8 @@ export function readOrder(value: unknown): Order {
       return { kind, graceMs: asNumber(fields["graceMs"], "graceMs") };
     case "kill":
       return { kind };
+    case "stats":
+      return { kind, id: asInteger(fields["id"], "id") };
     case "commandExit":
       return { kind, code: asInteger(fields["code"], "code") };
     default:
@@ -144,10 +171,26 @@ function readStatus(value: unknown): InstanceStatus {
 
 export function readReport(value: unknown): Report {
   const fields = asObject(value, "report");
-  const kind = asOneOf(fields["kind"], ["status", "console"] as const, "report.kind");
+  const kind = asOneOf(fields["kind"], ["status", "console", "stats"] as const, "report.kind");
   const consoleEnd = asInteger(fields["consoleEnd"], "report.consoleEnd");
   if (kind === "console") return { kind, consoleEnd };
-  return { kind, consoleEnd, status: readStatus(fields["status"]) };
+  if (kind === "stats") return readStats(fields, consoleEnd);
+  // Names that this release does not know are a later one's.
+  const told = optional(fields["answers"], "report.answers", asTexts);
+  const answers = ANSWERS.filter((name) => told?.includes(name) === true);
+  const status = readStatus(fields["status"]);
+  return { kind, consoleEnd, status, ...(told === undefined ? {} : { answers }) };
+}
+
+function readStats(fields: JsonObject, consoleEnd: number): Report {
+  const id = asInteger(fields["id"], "report.id");
+  const failed = fields["failure"];
+  if (failed === undefined) {
+    const stats = readMachineStats(fields["stats"], "report.stats");
+    return { kind: "stats", id, consoleEnd, stats };
+  }
+  if (!isFailure(failed)) throw new ShapeError("report.failure is none");
+  return { kind: "stats", id, consoleEnd, failure: failed };
 }
 
 function broken(reason: string): BlixardError {

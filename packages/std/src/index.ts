@@ -7,3 +7,4 @@ export * from "./ports.ts";
 export * from "./prng.ts";
 export * from "./result.ts";
 export * from "./trace.ts";
+export type * from "./vm-stats.ts";

@@ -1,12 +1,14 @@
 /** A daemon's end of one supervisor: reports in, orders out, and the agent's line on demand. */
 
 import { connect, type Socket } from "node:net";
-import { BlixardError, failure, toBlixardError } from "@blixard/std";
+import { BlixardError, failure, toBlixardError, type VmMachineStats } from "@blixard/std";
 import { AgentClient } from "../agent/index.ts";
 import { LIMITS } from "../limits.ts";
+import { Questions } from "../questions.ts";
 import { hostRandom } from "../supervisor/guest.ts";
 import type { InstanceStatus } from "../types.ts";
 import {
+  type Answer,
   encodeFrame,
   FrameReader,
   type Order,
@@ -30,25 +32,36 @@ export interface ConnectionOptions {
   readonly onClosed: () => void;
 }
 
+/** What a machine said of itself, and how far its console's log reaches. */
+export interface Measured {
+  readonly stats: VmMachineStats;
+  readonly consoleEnd: number;
+}
+
+type StatusReport = Report & { readonly kind: "status" };
+
 export class SupervisorConnection {
   readonly #options: ConnectionOptions;
   readonly #control: Socket;
   #status: InstanceStatus;
+  readonly #answers: readonly Answer[];
+  readonly #stats = new Questions<Measured>("the VM's statistics");
   #agent: Promise<AgentClient> | undefined;
   #agentClient: AgentClient | undefined;
   #closed = false;
 
-  private constructor(options: ConnectionOptions, control: Socket, status: InstanceStatus) {
+  private constructor(options: ConnectionOptions, control: Socket, first: StatusReport) {
     this.#options = options;
     this.#control = control;
-    this.#status = status;
+    this.#status = first.status;
+    this.#answers = first.answers ?? [];
   }
 
   /** Connects and waits for the first report. Errors: Unavailable, TimedOut, Unsupported, Corrupt. */
   static async open(options: ConnectionOptions): Promise<SupervisorConnection> {
     const { socket, rest } = await dial(options.path, "control");
     const reader = new FrameReader(readReport);
-    const first = Promise.withResolvers<InstanceStatus>();
+    const first = Promise.withResolvers<StatusReport>();
     const timer = setTimeout(
       () => first.reject(late("the supervisor's first report", LIMITS.supervisorReplyMs)),
       LIMITS.supervisorReplyMs,
@@ -61,7 +74,7 @@ export class SupervisorConnection {
           if (connection !== undefined) connection.#receive(report);
           else {
             early.push(report);
-            if (report.kind === "status") first.resolve(report.status);
+            if (report.kind === "status") first.resolve(report);
           }
         }
       } catch (caught) {
@@ -81,8 +94,7 @@ export class SupervisorConnection {
     onData(rest);
     socket.resume();
     try {
-      const status = await first.promise;
-      const made = new SupervisorConnection(options, socket, status);
+      const made = new SupervisorConnection(options, socket, await first.promise);
       connection = made;
       for (const report of early.slice(1)) made.#receive(report);
       return made;
@@ -106,6 +118,12 @@ export class SupervisorConnection {
     if (!this.closed) this.#control.write(encodeFrame(order));
   }
 
+  /** Undefined when the supervisor is of a release that cannot tell. Errors: TimedOut, Unavailable. */
+  async stats(): Promise<Measured | undefined> {
+    if (!this.#answers.includes("stats")) return undefined;
+    return await this.#stats.ask((id) => this.send({ kind: "stats", id }));
+  }
+
   /** The agent, greeted; one conversation for all callers. Errors: GuestUnreachable, TimedOut. */
   async agent(): Promise<AgentClient> {
     this.#agent ??= this.#openAgent();
@@ -121,11 +139,18 @@ export class SupervisorConnection {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#stats.end(unavailable(`the connection for VM "${this.#options.vm}" was closed`));
     this.#agentClient?.close();
     this.#control.destroy();
   }
 
   #receive(report: Report): void {
+    if (report.kind === "stats") {
+      const { id, stats, failure: failed, consoleEnd } = report;
+      if (stats !== undefined) this.#stats.answer(id, { stats, consoleEnd });
+      else if (failed !== undefined) this.#stats.refuse(id, new BlixardError(failed));
+      return;
+    }
     if (report.kind === "status") {
       this.#status = report.status;
       this.#options.onStatus(report.status);

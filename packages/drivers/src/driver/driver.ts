@@ -2,7 +2,7 @@
 
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { fail, toBlixardError, type VmId } from "@blixard/std";
+import { fail, toBlixardError, type VmId, type VmStats } from "@blixard/std";
 import { ConsoleCursor } from "../console/reader.ts";
 import { LIMITS } from "../limits.ts";
 import { isMissing, loadState } from "../state.ts";
@@ -136,6 +136,10 @@ export class SupervisedDriver implements VmDriver {
 
   async exec(vmId: VmId, request: ExecRequest): Promise<ExecSession> {
     return await (await this.#instance(vmId).agent()).exec(request);
+  }
+
+  async stats(vmId: VmId): Promise<VmStats> {
+    return await this.#instance(vmId).stats();
   }
 
   async writeFile(vmId: VmId, path: string, mode: number, data: Uint8Array): Promise<void> {

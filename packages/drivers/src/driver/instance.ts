@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { as, BlixardError, type Epoch, fail, toBlixardError } from "@blixard/std";
+import { as, BlixardError, type Epoch, fail, toBlixardError, type VmStats } from "@blixard/std";
 import type { AgentClient } from "../agent/index.ts";
 import { LIMITS } from "../limits.ts";
 import { hostOs } from "../os/index.ts";
@@ -152,15 +152,40 @@ export class Instance {
     if (status === undefined) return this.#absent();
     const connection = this.#connection;
     if (status.phase !== "running" || connection === undefined || connection.closed) {
-      const { spec } = await this.#load();
-      return fail(
-        "NotRunning",
-        { vm: spec.name, state: status.phase },
-        `VM "${spec.name}" is ${status.phase}, not running`,
-        `wait for it with: blixard vm wait ${spec.name}`,
-      );
+      return this.#notRunning((await this.#load()).spec, status);
     }
     return await connection.agent();
+  }
+
+  /** Errors: NotFound, NotRunning, TimedOut, Unavailable. */
+  async stats(): Promise<VmStats> {
+    const status = await this.status();
+    if (status === undefined) return this.#absent();
+    const connection = this.#connection;
+    const { spec, backend, driver } = await this.#load();
+    if (!isActive(status.phase) || connection === undefined || connection.closed) {
+      return this.#notRunning(spec, status);
+    }
+    const measured = await connection.stats();
+    const usage = backend === undefined ? undefined : hostOs.usage(backend);
+    return {
+      vmId: status.vmId,
+      epoch: status.epoch,
+      driver,
+      ...(usage === undefined ? {} : { process: usage }),
+      consoleBytes: measured?.consoleEnd ?? 0,
+      counters: {},
+      ...measured?.stats,
+    };
+  }
+
+  #notRunning(spec: InstanceSpec, { phase }: InstanceStatus): never {
+    return fail(
+      "NotRunning",
+      { vm: spec.name, state: phase },
+      `VM "${spec.name}" is ${phase}, not running`,
+      `wait for it with: blixard vm wait ${spec.name}`,
+    );
   }
 
   close(): void {

@@ -16,11 +16,12 @@ import {
   type DiskOptions,
   type HartDescription,
   Machine,
-  type MachineStats,
 } from "@blixard/machine";
-import { assert, BlixardError, failure } from "@blixard/std";
+import { assert, BlixardError, type Counters, failure, type VmMachineStats } from "@blixard/std";
 import { LIMITS } from "../limits.ts";
 import type { RawDisk } from "./embedded-disk.ts";
+import { CpuLimit } from "./embedded-limit.ts";
+import { type Doing, GuestMeter, groupsOf } from "./embedded-meter.ts";
 import { Inlet, Outlet, PanicWatch } from "./embedded-ports.ts";
 
 /** What the interpreter implements, for the guest's device tree. */
@@ -31,7 +32,10 @@ const HART: HartDescription = {
   cacheBlockBytes: 64,
 };
 
+type BlockEffect = DeviceEffect & { kind: "blockRead" | "blockWrite" | "blockFlush" };
+
 const SEED_BYTES = 64;
+const PAGE_BYTES = 4096;
 const UART = "uart0";
 const CONSOLE = "console";
 
@@ -56,6 +60,8 @@ export interface EmbeddedGuestOptions {
   readonly image: GuestImage;
   readonly memoryBytes: number;
   readonly disks: readonly GuestDisk[];
+  /** 1000: a whole core; absent: as much as there is. */
+  readonly cpuMillicores?: number;
   readonly consoleOut: Writable;
   readonly consoleIn?: Readable;
   /** The stream of the guest's agent, both ways. */
@@ -75,6 +81,8 @@ export class EmbeddedGuest {
   readonly #console: Outlet;
   readonly #agent: Outlet | undefined;
   readonly #panic = new PanicWatch();
+  readonly #meter = new GuestMeter();
+  readonly #limit: CpuLimit | undefined;
   /** Effects that feed the guest: they wait for the end of the slice. */
   #effects: DeviceEffect[] = [];
   #started = false;
@@ -87,6 +95,8 @@ export class EmbeddedGuest {
   /** Puts the kernel into memory. Errors: what bootLinux says, as BlixardError. */
   constructor(options: EmbeddedGuestOptions) {
     this.#options = options;
+    const { cpuMillicores } = options;
+    this.#limit = cpuMillicores === undefined ? undefined : new CpuLimit(cpuMillicores);
     let board: Board | undefined;
     const onEffect = (effect: DeviceEffect): void => this.#effect(effect);
     this.#machine = new Machine({
@@ -119,6 +129,7 @@ export class EmbeddedGuest {
     assert(!this.#started, "a guest starts once");
     this.#started = true;
     this.#startedNs = process.hrtime.bigint();
+    this.#meter.enter("busy", 0);
     this.#wake();
   }
 
@@ -131,8 +142,22 @@ export class EmbeddedGuest {
     this.#options.onEnd(end);
   }
 
-  stats(): MachineStats {
-    return this.#machine.stats();
+  get instructions(): number {
+    return this.#machine.instructions;
+  }
+
+  stats(): VmMachineStats {
+    const counters: Record<string, Record<string, number>> = groupsOf(this.#machine.stats());
+    const add = (group: string, more: Counters): void => {
+      counters[group] = { ...counters[group], ...more };
+    };
+    const { memoryBytes } = this.#options;
+    const touchedBytes = (counters["memory"]?.["touchedPages"] ?? 0) * PAGE_BYTES;
+    add("memory", { ramBytes: memoryBytes, touchedBytes });
+    const { disks, console, rng } = this.#board;
+    for (const device of [...disks, console, rng]) add(device.name, device.stats());
+    for (const [group, more] of this.#meter.counters) add(group, more);
+    return { execution: this.#meter.execution(this.#machine.instructions), counters };
   }
 
   #nowNs(): bigint {
@@ -185,7 +210,11 @@ export class EmbeddedGuest {
     port: number,
     input: (data: Uint8Array) => Parameters<Board["bus"]["input"]>[1],
   ): void {
-    const deliver = (data: Uint8Array): void => this.#input(device, input(data));
+    const name = device === CONSOLE ? `port${port}BytesIn` : "bytesIn";
+    const deliver = (data: Uint8Array): void => {
+      this.#meter.count(device, name, data.length);
+      this.#input(device, input(data));
+    };
     this.#inlets.set(`${device}.${port}`, new Inlet(source, deliver, () => this.#wake()));
   }
 
@@ -204,9 +233,16 @@ export class EmbeddedGuest {
   #run(): void {
     this.#turn = undefined;
     if (!this.#options.admit()) return this.end({ kind: "leaseExpired" });
-    if (this.#outlets.some(({ blocked }) => blocked)) return;
+    if (this.#outlets.some(({ blocked }) => blocked)) return this.#rest("held");
+    const waitMs = this.#limit?.waitMs() ?? 0;
+    if (waitMs > 0) {
+      this.#timer = setTimeout(() => this.#wake(), waitMs);
+      return this.#rest("throttled");
+    }
+    this.#meter.enter("busy", this.#machine.instructions);
     for (const inlet of this.#inlets.values()) inlet.flush();
     const stop = this.#machine.run(LIMITS.embeddedSliceInstructions);
+    this.#meter.count("exits", stop.kind);
     this.#settleEffects();
     const power = stop.kind === "power" ? stop.action : this.#power;
     if (power !== undefined) return this.end(this.#endOf(power));
@@ -215,14 +251,19 @@ export class EmbeddedGuest {
     this.#sleep(stop.untilNs);
   }
 
+  #rest(doing: Doing): void {
+    this.#meter.enter(doing, this.#machine.instructions);
+  }
+
   /** Until the guest's next timer; inputs wake it earlier. */
   #sleep(untilNs: bigint | undefined): void {
     if (this.#ended || this.#turn !== undefined) return;
     if (this.#board.bus.externalInterrupt(0)) return this.#wake();
-    if (untilNs === undefined) return;
+    if (untilNs === undefined) return this.#rest("idle");
     const leftMs = Number(untilNs - this.#nowNs()) / 1e6;
     // Timers count whole milliseconds; what is nearer than one is waited for by looking.
     if (leftMs < 1) return this.#wake();
+    this.#rest("idle");
     const delayMs = Math.min(Math.floor(leftMs), LIMITS.embeddedSleepMs);
     this.#timer = setTimeout(() => this.#wake(), delayMs);
   }
@@ -232,9 +273,11 @@ export class EmbeddedGuest {
     switch (effect.kind) {
       case "serialOutput":
         this.#panic.push(effect.data);
+        this.#meter.count(effect.device, "bytesOut", effect.data.length);
         this.#console.write(effect.data);
         return this.#hold();
       case "consoleOutput":
+        this.#meter.count(CONSOLE, `port${effect.port}BytesOut`, effect.data.length);
         if (effect.port === AGENT_PORT.port) this.#agent?.write(effect.data);
         else this.#console.write(effect.data);
         return this.#hold();
@@ -275,7 +318,7 @@ export class EmbeddedGuest {
     }
   }
 
-  #block(effect: DeviceEffect & { kind: "blockRead" | "blockWrite" | "blockFlush" }): void {
+  #block(effect: BlockEffect): void {
     const { device, token } = effect;
     const disk = this.#options.disks[Number(device.slice("disk".length))]?.disk;
     assert(disk !== undefined, `the board has a disk ${device}`);
@@ -287,9 +330,19 @@ export class EmbeddedGuest {
           : disk.flush();
     void work.then((done) => {
       if (this.#ended) return;
+      this.#countBlock(effect, done.error !== undefined);
       this.#input(device, { kind: "blockDone", token, ...done });
       this.#wake();
     });
+  }
+
+  #countBlock(effect: BlockEffect, failed: boolean): void {
+    const { device, kind } = effect;
+    if (failed) return this.#meter.count(device, "errors");
+    if (kind === "blockFlush") return this.#meter.count(device, "flushes");
+    const bytes = kind === "blockRead" ? effect.length : effect.data.length;
+    this.#meter.count(device, kind === "blockRead" ? "reads" : "writes");
+    this.#meter.count(device, kind === "blockRead" ? "readBytes" : "writtenBytes", bytes);
   }
 
   #endOf(power: "off" | "reboot" | "crashed"): GuestEnd {

@@ -72,11 +72,12 @@ class EmbeddedProcess {
 
   async #prepare(line: string): Promise<void> {
     try {
-      const { disk, ...config } = decodeEmbeddedConfig(line);
+      const { disk, cpuMillicores, ...config } = decodeEmbeddedConfig(line);
       const image = await loadImage(config);
       this.#guest = new EmbeddedGuest({
         image,
         memoryBytes: Math.ceil(config.memoryBytes / MEBIBYTE) * MEBIBYTE,
+        ...(cpuMillicores === undefined ? {} : { cpuMillicores }),
         disks: disk === undefined ? [] : [await openDisk(disk, DISK_SERIAL)],
         consoleOut: this.#console,
         consoleIn: this.#console,
@@ -93,6 +94,10 @@ class EmbeddedProcess {
   }
 
   #obey(order: EmbeddedOrder): void {
+    if (order.kind === "stats") {
+      const stats = this.#guest?.stats() ?? { counters: {} };
+      return this.#say({ kind: "stats", id: order.id, stats });
+    }
     const { deadlineMonotonicMs } = order;
     if (this.#deadline !== undefined) return this.#deadline.renew(deadlineMonotonicMs);
     if (order.kind === "renew") return;

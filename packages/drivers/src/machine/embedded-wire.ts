@@ -3,9 +3,11 @@
  * configuration, named and versioned; then orders one way and words the other. Both are of one release.
  */
 
+import type { VmMachineStats } from "@blixard/std";
 import { asInteger, asNumber, asObject, asOneOf, asText, onlyFields, optional } from "../json.ts";
 import { type JsonObject, parseWith, ShapeError } from "../json.ts";
 import { LIMITS } from "../limits.ts";
+import { readMachineStats } from "../stats.ts";
 import type { EmbeddedMachineConfig } from "./types.ts";
 
 const FORMAT = "blixard-embedded";
@@ -14,13 +16,15 @@ const VERSION = 1;
 export type EmbeddedOrder =
   /** Lets the guest run its first instruction, until the deadline. */
   | { readonly kind: "run"; readonly deadlineMonotonicMs: number }
-  | { readonly kind: "renew"; readonly deadlineMonotonicMs: number };
+  | { readonly kind: "renew"; readonly deadlineMonotonicMs: number }
+  | { readonly kind: "stats"; readonly id: number };
 
 export type EmbeddedWord =
   /** The guest lies in memory, paused. */
   | { readonly kind: "ready" }
   /** What the guest was given cannot be booted. */
   | { readonly kind: "refused"; readonly reason: string }
+  | { readonly kind: "stats"; readonly id: number; readonly stats: VmMachineStats }
   | { readonly kind: "shutdown" }
   | { readonly kind: "leaseExpired" }
   | { readonly kind: "died"; readonly reason: string };
@@ -32,7 +36,9 @@ export function encodeEmbeddedConfig(config: EmbeddedMachineConfig): string {
 /** `encodeEmbeddedConfig` without its marks; also part of a supervisor's configuration. Throws ShapeError. */
 export function readEmbeddedConfig(value: unknown, what: string): EmbeddedMachineConfig {
   const fields = asObject(value, what);
-  onlyFields(fields, ["kind", "kernel", "initrd", "cmdline", "memoryBytes", "disk"], what);
+  const names = ["kind", "kernel", "initrd", "cmdline", "memoryBytes", "disk", "cpuMillicores"];
+  onlyFields(fields, names, what);
+  const cpuMillicores = optional(fields["cpuMillicores"], `${what}.cpuMillicores`, asInteger);
   const initrd = optional(fields["initrd"], `${what}.initrd`, asText);
   const disk = optional(fields["disk"], `${what}.disk`, asText);
   return {
@@ -42,6 +48,7 @@ export function readEmbeddedConfig(value: unknown, what: string): EmbeddedMachin
     cmdline: asText(fields["cmdline"], `${what}.cmdline`),
     memoryBytes: asInteger(fields["memoryBytes"], `${what}.memoryBytes`),
     ...(disk === undefined ? {} : { disk }),
+    ...(cpuMillicores === undefined ? {} : { cpuMillicores }),
   };
 }
 
@@ -64,7 +71,8 @@ export function encodeLine(message: EmbeddedOrder | EmbeddedWord): string {
 export function decodeOrder(line: string): EmbeddedOrder {
   return shaped(line, (value) => {
     const fields = asObject(value, "order");
-    const kind = asOneOf(fields["kind"], ["run", "renew"] as const, "order.kind");
+    const kind = asOneOf(fields["kind"], ["run", "renew", "stats"] as const, "order.kind");
+    if (kind === "stats") return { kind, id: asInteger(fields["id"], "order.id") };
     return {
       kind,
       deadlineMonotonicMs: asNumber(fields["deadlineMonotonicMs"], "order.deadlineMonotonicMs"),
@@ -72,13 +80,17 @@ export function decodeOrder(line: string): EmbeddedOrder {
   });
 }
 
-const WORDS = ["ready", "refused", "shutdown", "leaseExpired", "died"] as const;
+const WORDS = ["ready", "refused", "stats", "shutdown", "leaseExpired", "died"] as const;
 
 /** Throws ShapeError. */
 export function decodeWord(line: string): EmbeddedWord {
   return shaped(line, (value) => {
     const fields: JsonObject = asObject(value, "word");
     const kind = asOneOf(fields["kind"], WORDS, "word.kind");
+    if (kind === "stats") {
+      const stats = readMachineStats(fields["stats"], "word.stats");
+      return { kind, id: asInteger(fields["id"], "word.id"), stats };
+    }
     if (kind !== "refused" && kind !== "died") return { kind };
     return { kind, reason: asText(fields["reason"], "word.reason") };
   });

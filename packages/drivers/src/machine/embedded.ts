@@ -1,8 +1,10 @@
 /** A guest under the emulator that comes with Blixard, in a Node process of its own: nothing to install. */
 
 import type { Socket } from "node:net";
+import type { VmMachineStats } from "@blixard/std";
 import { ShapeError } from "../json.ts";
 import { LIMITS } from "../limits.ts";
+import { Questions } from "../questions.ts";
 import { nodeArguments } from "../self.ts";
 import { describeExit, failed, spawnMachine } from "./child.ts";
 import {
@@ -27,10 +29,12 @@ export async function startEmbedded(
   const argv = [process.execPath, ...V8_FLAGS, ...main];
   const child = await spawnMachine("embedded", argv, log, true);
   const ready = Promise.withResolvers<void>();
+  const stats = new Questions<VmMachineStats>("the embedded machine's statistics");
   let end: MachineEnd | undefined;
   readWords(child.control, {
     onWord: (word) => {
       if (word.kind === "ready") ready.resolve();
+      else if (word.kind === "stats") stats.answer(word.id, word.stats);
       else if (word.kind === "refused") ready.reject(failed("embedded", word.reason));
       else end ??= word;
     },
@@ -42,6 +46,7 @@ export async function startEmbedded(
   const exited = child.closed.then((closed): MachineEnd => {
     const how = describeExit(closed);
     ready.reject(failed("embedded", `it did not start: ${how}`));
+    stats.end(failed("embedded", `it ended: ${how}`));
     // It announces why it ends; without a word it was killed or failed.
     return end !== undefined && closed.signal === null
       ? end
@@ -72,6 +77,7 @@ export async function startEmbedded(
       return Promise.resolve();
     },
     renew: (deadlineMonotonicMs) => order({ kind: "renew", deadlineMonotonicMs }),
+    stats: () => stats.ask((id) => order({ kind: "stats", id })),
     kill: () => child.kill(),
     exited,
   };

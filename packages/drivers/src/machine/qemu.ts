@@ -1,6 +1,7 @@
 /** A guest under QEMU: q35, serial console and agent port on inherited sockets, started paused. */
 
-import type { JsonObject } from "../json.ts";
+import type { Counters } from "@blixard/std";
+import { asObject, type JsonObject } from "../json.ts";
 import { AGENT_PORT_NAME } from "../agent/limits.ts";
 import { AGENT_FD, CONSOLE_FD, CONTROL_FD, describeExit, failed, spawnMachine } from "./child.ts";
 import { QmpClient } from "./qmp.ts";
@@ -68,9 +69,35 @@ export async function startQemu(
     run: async () => {
       await qmp.execute("cont");
     },
+    stats: async () => ({
+      counters: readBlockStats(await qmp.execute("query-blockstats")),
+    }),
     kill: () => child.kill(),
     exited,
   };
+}
+
+/** What QEMU counts of its disks (qemu-qmp-ref, BlockStats). */
+const BLOCK_STATS = {
+  rd_operations: "reads",
+  rd_bytes: "readBytes",
+  wr_operations: "writes",
+  wr_bytes: "writtenBytes",
+  flush_operations: "flushes",
+} as const;
+
+function readBlockStats(value: unknown): Record<string, Counters> {
+  const out: Record<string, Counters> = {};
+  if (!Array.isArray(value)) return out;
+  value.forEach((device: unknown, at) => {
+    const stats = asObject(asObject(device, "device")["stats"], "device.stats");
+    const named = Object.entries(BLOCK_STATS).flatMap(([from, to]) => {
+      const count = stats[from];
+      return typeof count === "number" ? [[to, count] as const] : [];
+    });
+    out[`disk${at}`] = Object.fromEntries(named);
+  });
+  return out;
 }
 
 function endOf(event: string, data: JsonObject): MachineEnd | undefined {

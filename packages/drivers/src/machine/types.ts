@@ -1,6 +1,7 @@
 /** What runs a guest, as its supervisor sees it: one child process with three byte streams. */
 
 import type { Duplex, Readable } from "node:stream";
+import type { VmMachineStats } from "@blixard/std";
 import type { ProcessIdentity } from "../os/index.ts";
 
 export interface QemuMachineConfig {
@@ -33,6 +34,8 @@ export interface EmbeddedMachineConfig {
   readonly memoryBytes: number;
   /** A raw image; absent: no disk. */
   readonly disk?: string;
+  /** The share of a core that its process may use, 1000: all of one; absent: what there is. */
+  readonly cpuMillicores?: number;
 }
 
 export type MachineConfig = QemuMachineConfig | FakeMachineConfig | EmbeddedMachineConfig;
@@ -53,6 +56,8 @@ export interface Machine {
   run(deadlineMonotonicMs: number): Promise<void>;
   /** For machines that look at the deadline themselves; never called after it passed. */
   renew?(deadlineMonotonicMs: number): void;
+  /** What it can say about itself. Errors: TimedOut, DriverFailed. */
+  stats?(): Promise<VmMachineStats>;
   /** SIGKILL at once. */
   kill(): void;
   /** Resolves when the process is gone and its streams are drained; never rejects. */

@@ -17,6 +17,7 @@ function identify(pid: number): ProcessIdentity | undefined {
 
 export const portable: HostOs = {
   identify,
+  usage: () => undefined,
   isAlive: (identity) => exists(identity.pid),
   diesWithParent: (argv) => argv,
   missing: () => `no parent-death signal on ${process.platform}: untested there`,

@@ -1,5 +1,7 @@
 /** What the drivers ask of the operating system beyond Node; all of it is about processes. */
 
+import type { VmProcessUsage } from "@blixard/std";
+
 /** A process named so that a reused pid is not mistaken for it. */
 export interface ProcessIdentity {
   readonly pid: number;
@@ -10,6 +12,8 @@ export interface ProcessIdentity {
 export interface HostOs {
   /** Undefined when no such process exists or it is a zombie, which can do no more harm. */
   identify(pid: number): ProcessIdentity | undefined;
+  /** Undefined when it is gone, or where nobody counts. */
+  usage(identity: ProcessIdentity): VmProcessUsage | undefined;
   isAlive(identity: ProcessIdentity): boolean;
   /**
    * Wraps a command so that the kernel kills it with SIGKILL when `parentPid`, which must be the

@@ -9,7 +9,7 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { BlixardError } from "@blixard/std";
+import { BlixardError, toBlixardError } from "@blixard/std";
 import { hostClock } from "../clock.ts";
 import type { ConsoleWriter } from "../console/writer.ts";
 import { LIMITS } from "../limits.ts";
@@ -17,7 +17,7 @@ import type { Machine, MachineEnd } from "../machine/types.ts";
 import type { ProcessIdentity } from "../os/index.ts";
 import { type InstanceState, saveState, statusOf } from "../state.ts";
 import type { InstanceEnd, InstancePhase, InstanceStatus } from "../types.ts";
-import type { Order, Report } from "../wire.ts";
+import { ANSWERS, type Order, type Report } from "../wire.ts";
 import type { SupervisorConfig } from "./config.ts";
 import { Deadline } from "./deadline.ts";
 import { Guest } from "./guest.ts";
@@ -163,8 +163,21 @@ export class Supervisor {
         return this.kill();
       case "commandExit":
         return this.#commandExit(order.code);
+      case "stats":
+        return this.#inBackground("statistics", this.#stats(order.id));
       case "stop":
         return this.#inBackground("stop", this.#stop(order.graceMs));
+    }
+  }
+
+  async #stats(id: number): Promise<void> {
+    const consoleEnd = this.#options.console.writtenEnd;
+    try {
+      const stats = (await this.#machine.stats?.()) ?? { counters: {} };
+      this.#server?.report({ kind: "stats", id, consoleEnd, stats });
+    } catch (caught) {
+      const { failure } = toBlixardError(caught);
+      this.#server?.report({ kind: "stats", id, consoleEnd, failure });
     }
   }
 
@@ -234,7 +247,7 @@ export class Supervisor {
   #statusReport(): Report {
     const consoleEnd = this.#options.console.writtenEnd;
     const status: InstanceStatus = statusOf(this.#state);
-    return { kind: "status", status, consoleEnd };
+    return { kind: "status", status, consoleEnd, answers: ANSWERS };
   }
 
   async #finish(machineEnd: MachineEnd): Promise<void> {

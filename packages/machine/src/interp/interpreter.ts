@@ -67,6 +67,9 @@ export interface InterpreterStats {
   readonly codePages: number;
   readonly predecoded: number;
   readonly tlbEntries: number;
+  /** Accesses that no entry answered, and that made one. Hits are not counted: that would cost them time. */
+  readonly tlbMisses: number;
+  readonly tlbFlushes: number;
 }
 
 export type RunStop = "budget" | "waiting" | "stopped";
@@ -176,6 +179,8 @@ export class Interpreter implements HartPorts {
       codePages: this.#code.count,
       predecoded: this.#code.predecoded,
       tlbEntries: this.#tlb.entries(),
+      tlbMisses: this.#tlb.fills,
+      tlbFlushes: this.#tlb.flushes,
     };
   }
 

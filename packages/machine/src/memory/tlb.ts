@@ -45,6 +45,9 @@ export class SoftTlb {
   readonly #filled: Readonly<Record<TableName, Filled>>;
   /** Pages that may have write entries; all that do are among them. */
   readonly #written = new Set<number>();
+  /** Entries made, and times that many were forgotten at once; since power-on, for people. */
+  fills = 0;
+  flushes = 0;
 
   constructor(layout: Layout, buffer: ArrayBuffer) {
     this.#layout = layout;
@@ -91,6 +94,7 @@ export class SoftTlb {
     assert(page % 4096 === 0 && page < 2 ** this.#layout.addressBits, "a host page");
     // The lists of filled entries are bounded; a guest that touches more starts afresh.
     if (this.entries() >= TLB_ENTRIES_MAX) this.flushAll();
+    this.fills++;
     const offset = this.#offset(low);
     const at = this.#tableAt(table) + offset;
     this.#view.setUint32(at, ((low & 0xfffff000) ^ page) >>> 0, true);
@@ -105,6 +109,7 @@ export class SoftTlb {
   }
 
   flushAll(): void {
+    this.flushes++;
     for (const table of TABLES) {
       for (const offset of this.#filled[table].pages.keys()) this.#clear(table, offset);
     }
@@ -112,6 +117,7 @@ export class SoftTlb {
   }
   /** After a change of address space: entries of global pages stay. */
   flushNonGlobal(): void {
+    this.flushes++;
     for (const table of TABLES) {
       for (const offset of this.#filled[table].local) this.#clear(table, offset);
     }

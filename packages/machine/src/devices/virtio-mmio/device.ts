@@ -94,6 +94,10 @@ export class VirtioMmio<Backend extends VirtioBackend = VirtioBackend> implement
   readonly #running: Run;
   /** Why the ring was refused, for people. Not part of the state. */
   #brokenReason: string | undefined;
+  /** Since power-on, for people. Not part of the state. */
+  #interrupts = 0;
+  readonly #notified: number[];
+  readonly #returned: number[];
 
   constructor(options: VirtioMmioOptions, backend: Backend) {
     this.name = options.name;
@@ -101,7 +105,17 @@ export class VirtioMmio<Backend extends VirtioBackend = VirtioBackend> implement
     this.backend = backend;
     this.#features = backend.features | TRANSPORT_FEATURES;
     this.#state = freshTransport(backend.queueSizes.length);
+    this.#notified = backend.queueSizes.map(() => 0);
+    this.#returned = backend.queueSizes.map(() => 0);
     this.#running = this.#makeRun();
+  }
+
+  /** What it has done since power-on: `queue0Notifications`, `queue0Requests` (returned), `interrupts`. */
+  stats(): Readonly<Record<string, number>> {
+    const out: Record<string, number> = { interrupts: this.#interrupts };
+    this.#notified.forEach((count, queue) => (out[`queue${queue}Notifications`] = count));
+    this.#returned.forEach((count, queue) => (out[`queue${queue}Requests`] = count));
+    return out;
   }
 
   /** Why the device asked to be reset, if it does. */
@@ -163,6 +177,7 @@ export class VirtioMmio<Backend extends VirtioBackend = VirtioBackend> implement
         state.queueSelect = word;
         return;
       case REG.queueNotify:
+        if (word < this.#notified.length) this.#notified[word] = (this.#notified[word] ?? 0) + 1;
         this.#run(context, (io) => this.#notify(word, io));
         return;
       case REG.interruptAck:
@@ -312,6 +327,7 @@ export class VirtioMmio<Backend extends VirtioBackend = VirtioBackend> implement
   }
 
   #interrupt(bit: number, context: DeviceContext): void {
+    this.#interrupts++;
     this.#state.interruptStatus |= bit;
     context.setIrq(0, true);
   }
@@ -355,6 +371,7 @@ export class VirtioMmio<Backend extends VirtioBackend = VirtioBackend> implement
       negotiated: (bit) => this.#negotiated(bit),
       queue: (index, memory) => (this.#isLive() ? this.#queue(index, memory) : undefined),
       defer: (index) => void this.#deferred.add(index),
+      returned: (index) => void (this.#returned[index] = (this.#returned[index] ?? 0) + 1),
       broken: (reason, context) => this.#break(reason, context),
     });
   }
@@ -366,6 +383,7 @@ interface RunHooks {
   /** A ready queue of a live device. */
   queue(index: number, memory: GuestMemory): Virtqueue | undefined;
   defer(index: number): void;
+  returned(index: number): void;
   broken(reason: string, context: DeviceContext): void;
 }
 
@@ -428,6 +446,7 @@ class Run implements VirtioIo {
     const queue = this.#hooks.queue(index, this.memory);
     if (queue === undefined) return;
     queue.push(head, written);
+    this.#hooks.returned(index);
     if (!this.touched.includes(queue)) this.touched.push(queue);
   }
 

@@ -23,6 +23,11 @@ test("random bytes of the shell fill the guest's buffer", () => {
   const [done] = driver.reap(0);
   assert.deepEqual([done?.written, done?.data], [64, data]);
   assert.deepEqual(driver.reap(0), []);
+  assert.deepEqual(device.stats(), {
+    interrupts: 1,
+    queue0Notifications: 1,
+    queue0Requests: 1,
+  });
 });
 
 test("less or more than asked for is cut to what fits", () => {
