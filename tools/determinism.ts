@@ -1,0 +1,100 @@
+/**
+ * `npm run test:determinism`: the stored Linux in virtual time with a script at its console, to the same
+ * instruction in processes of their own: twice alike, and once with budgets cut at random. All three must end in
+ * the same state: hart, RAM, devices, and what the guest printed. `--instructions N` (default 1 G); `--json`
+ * prints one object.
+ */
+
+import { createHash } from "node:crypto";
+import { serialize } from "node:v8";
+import { parseArgs } from "node:util";
+import { Prng } from "@blixard/std";
+import { VirtualGuest } from "../packages/machine/src/testing/virtual-guest.ts";
+import { run } from "./run.ts";
+
+const RUNS = [
+  { name: "first", budgets: "whole" },
+  { name: "second", budgets: "whole" },
+  { name: "cut", budgets: "random" },
+] as const;
+const RANDOM_BUDGET_MAX = 400_000;
+
+interface Outcome {
+  readonly name: string;
+  readonly instructions: number;
+  readonly hash: string;
+  readonly devices: string;
+  readonly console: string;
+  readonly lines: number;
+  readonly seconds: number;
+}
+
+const { values } = parseArgs({
+  options: {
+    json: { type: "boolean", default: false },
+    instructions: { type: "string", default: "1000000000" },
+    /** One of RUNS, in this process. */
+    run: { type: "string" },
+  },
+});
+const instructions = Number(values.instructions);
+if (!Number.isSafeInteger(instructions) || instructions < 1) {
+  throw new TypeError("--instructions takes a whole number");
+}
+
+const digest = (data: string | Uint8Array): string =>
+  createHash("sha256").update(data).digest("hex").slice(0, 16);
+
+function runHere(name: string): Outcome {
+  const started = process.hrtime.bigint();
+  const random = new Prng(20_26);
+  const cut = RUNS.find((one) => one.name === name)?.budgets === "random";
+  const guest = new VirtualGuest(cut ? { budget: () => 1 + random.below(RANDOM_BUDGET_MAX) } : {});
+  if (!guest.runTo(instructions)) throw new Error(`the guest ended:\n${guest.console()}`);
+  const text = guest.console();
+  return {
+    name,
+    instructions: guest.machine.instructions,
+    hash: guest.machine.stateHash(),
+    devices: digest(serialize(guest.board.bus.save())),
+    console: digest(text),
+    lines: text.split("\n").length - 1,
+    seconds: Number(process.hrtime.bigint() - started) / 1e9,
+  };
+}
+
+async function runInChild(name: string): Promise<Outcome> {
+  const script = ["--conditions=source", "tools/determinism.ts", "--run", name];
+  const argv = [...script, "--instructions", String(instructions)];
+  const { code, output } = await run(process.execPath, argv);
+  if (code !== 0) throw new Error(`the ${name} run failed:\n${output}`);
+  // Safe: what `runHere` returned, printed by this file.
+  return JSON.parse(output) as Outcome;
+}
+
+if (values.run !== undefined) {
+  console.log(JSON.stringify(runHere(values.run)));
+} else {
+  const started = process.hrtime.bigint();
+  const outcomes: Outcome[] = [];
+  for (const { name } of RUNS) {
+    const outcome = await runInChild(name);
+    outcomes.push(outcome);
+    const { hash, devices, lines, seconds } = outcome;
+    if (!values.json) {
+      const text = `state ${hash}, devices ${devices}, ${lines} lines, ${seconds.toFixed(1)} s`;
+      console.log(`${name.padEnd(7)} ${outcome.instructions} instructions: ${text}`);
+    }
+  }
+  const ended = outcomes.map((one) =>
+    [one.instructions, one.hash, one.devices, one.console].join(),
+  );
+  const ok = new Set(ended).size === 1;
+  const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+  const ran = outcomes.length;
+  if (values.json) {
+    const answer = { ok, ran, skipped: 0, seconds, instructions, runs: outcomes };
+    console.log(JSON.stringify(answer));
+  } else console.log(`${ran} runs in ${seconds.toFixed(1)} s: ${ok ? "the same" : "DIFFERENT"}`);
+  process.exitCode = ok ? 0 : 1;
+}
