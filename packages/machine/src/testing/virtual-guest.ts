@@ -68,10 +68,10 @@ export class VirtualGuest {
       ramBytes,
       harts: 1,
       timeMode: { kind: "virtual" },
-      createBus: ({ memory, nowNs }) => {
+      createBus: (ports) => {
         board = createBoard({
-          memory,
-          nowNs,
+          memory: ports.memory,
+          nowNs: () => ports.nowNs(),
           harts: 1,
           disks: [{ sizeBytes: DISK_BYTES, readOnly: false, serial: "virtual" }],
           epochNs: 1_800_000_000_000_000_000n,
