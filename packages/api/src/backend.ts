@@ -12,6 +12,7 @@ import type {
   VmSpec,
 } from "@blixard/control";
 import type { ExecRequest, ExecSession, NodeId, PeerId, TraceContext } from "@blixard/std";
+import type { VmStats } from "@blixard/std";
 
 export interface CallContext {
   readonly trace: TraceContext;
@@ -82,6 +83,8 @@ export interface ApiBackend {
   /** Answers with the record as it was marked; it is gone once a watch or a get says so. */
   deleteVm(call: CallContext, ref: string): Promise<VmRecord>;
   explainVm(call: CallContext, ref: string): Promise<PlacementExplanation>;
+  /** From the node that has the VM. Errors: NotRunning. */
+  vmStats(call: CallContext, ref: string): Promise<VmStats>;
   /** From just after `fromRevision`, or from now. Fails with Compacted when it is too old. */
   watch(
     call: CallContext,

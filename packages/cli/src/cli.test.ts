@@ -41,7 +41,7 @@ test("--version and every command's --help end with 0 and show examples", async 
       ? [[group.name()]]
       : group.commands.map((leaf) => [group.name(), leaf.name()]),
   );
-  assert.equal(leaves.length, 22);
+  assert.equal(leaves.length, 24);
   for (const path of [[], ...leaves]) {
     const { code, out, err } = await run(...path, "--help");
     assert.equal(code, 0, path.join(" "));
@@ -240,4 +240,31 @@ test("a node's default name is the machine's, as a DNS label", () => {
   assert.equal(defaultName("Ada's MacBook.local"), "ada-s-macbook");
   assert.equal(defaultName("..."), "node");
   assert.equal(defaultName(`${"x".repeat(62)}-y`), "x".repeat(62));
+});
+
+test("stats: all VMs of this node that run, or one of them with all its counters", async () => {
+  const list = await run("machine", "stats");
+  assert.equal(list.code, 0, list.err);
+  const [head = "", ...rows] = list.out.trimEnd().split("\n");
+  assert.match(head, /^NAME +DRIVER +MIPS +AVERAGE +BUSY +CPU +RESIDENT/);
+  assert.deepEqual(
+    rows.map((row) => row.split(/ {2,}/)),
+    ["web", "db"].map((name) =>
+      [
+        [name, "embedded", "250.0", "125.0", "50%", "1.50s", "128 MiB"],
+        ["32 MiB", "8 KiB", "4 KiB", "8 KiB"],
+      ].flat(),
+    ),
+  );
+  const one = await run("vm", "stats", "web");
+  assert.match(one.out, /\nTIME +4\.00s: busy 50%, idle 38%, held 13%, throttled 0%\n/);
+  assert.match(one.out, /\nmemory\.ramBytes +256 MiB\n/);
+  assert.match(one.out, /\nexits\.idle +3\n/);
+  const same = await run("machine", "stats", "web");
+  assert.deepEqual(same, one);
+  const json: unknown = JSON.parse((await run("machine", "stats", "--all", "-o", "json")).out);
+  assert.ok(Array.isArray(json) && json.length === 2);
+  assert.equal((await run("machine", "stats", "-o", "name")).out, "web\ndb\n");
+  assert.equal((await run("vm", "stats", "web-2")).code, 5);
+  assert.equal((await run("machine", "stats", "web", "--all")).code, 2);
 });

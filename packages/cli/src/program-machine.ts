@@ -1,7 +1,7 @@
 /** The commands under `machine`: the machines below the VMs, without node or cluster. */
 
 import type { Command } from "commander";
-import { examples, formatted, withDefault, type Context } from "./options.ts";
+import { connected, examples, formatted, withDefault, type Context } from "./options.ts";
 import { parseSize } from "./units.ts";
 
 export function machineCommands(program: Command, context: Context): void {
@@ -19,6 +19,21 @@ export function machineCommands(program: Command, context: Context): void {
     'machine run --kernel Image.gz --disk root.img --append "console=ttyS0 root=/dev/vda"',
   ).action(async (options) =>
     (await import("./commands/machine-run.ts")).machineRun(context, options),
+  );
+  examples(
+    formatted(
+      connected(
+        machine
+          .command("stats")
+          .description("what is measured of the VMs that run on this node, or of one VM")
+          .argument("[vm]", "id, name or unique prefix; it may be on any node"),
+      ),
+    ).option("--all", "all VMs of this node, as without a name"),
+    "machine stats",
+    "machine stats web",
+    "machine stats --all -o json",
+  ).action(async (ref: string | undefined, options) =>
+    (await import("./commands/vm-stats.ts")).vmStats(context, ref, options),
   );
   examples(
     formatted(

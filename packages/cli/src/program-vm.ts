@@ -111,6 +111,17 @@ function looking(vm: Command, context: Context): void {
     (await import("./commands/vm-explain.ts")).vmExplain(context, ref, options),
   );
   examples(
+    formatted(
+      connected(
+        vm.command("stats").description("what is measured of a VM that runs").argument("<vm>", VM),
+      ),
+    ),
+    "vm stats web",
+    "vm stats web -o json",
+  ).action(async (ref: string, options) =>
+    (await import("./commands/vm-stats.ts")).vmStats(context, ref, options),
+  );
+  examples(
     connected(vm.command("logs").description("console output").argument("<vm>", VM))
       .option("-f, --follow", "go on as output comes")
       .option("--tail <size>", "only the last bytes, as 4K", parseSize),

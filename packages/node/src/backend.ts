@@ -27,6 +27,7 @@ import {
 } from "@blixard/control";
 import { formatTicket } from "@blixard/net";
 import type { ExecRequest, ExecSession, Failure, NodeId, Result, VmId } from "@blixard/std";
+import type { VmStats } from "@blixard/std";
 import { as, BlixardError, fail } from "@blixard/std";
 import type { Consensus } from "./consensus.ts";
 import { decodeMember } from "./member.ts";
@@ -212,6 +213,11 @@ export class Backend implements ApiBackend {
     const explanation = explain(this.#deps.consensus.state, id);
     if (explanation !== undefined) return explanation;
     return fail("NotFound", { kind: "vm", name: ref }, `No VM ${ref}`, "see `blixard vm ls`");
+  }
+
+  async vmStats(call: CallContext, ref: string): Promise<VmStats> {
+    const record = await this.#vm(ref);
+    return await this.#deps.access.stats(record, call.trace);
   }
 
   // eslint-disable-next-line typescript/require-await -- the contract is asynchronous

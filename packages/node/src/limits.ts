@@ -34,6 +34,9 @@ export const WATCH_HISTORY_EVENTS = 10_000;
 /** Events waiting for one slow watcher before it is cut off and has to resume. */
 export const WATCH_QUEUE_EVENTS = 1_000;
 
+/** What a node answers about one VM's statistics. */
+export const STATS_BYTES_MAX = 256 * 1024;
+
 export const EXEC_FRAME_BYTES_MAX = 64 * 1024;
 
 assert(HEARTBEAT_TICKS * 3 <= ELECTION_TICKS, "three heartbeats fit into an election timeout");

@@ -6,9 +6,10 @@ import { getNode } from "@blixard/control";
 import type { VmDriver } from "@blixard/drivers";
 import type { Transport } from "@blixard/net";
 import type { ExecRequest, ExecSession, NodeId, PeerId, TraceContext, VmId } from "@blixard/std";
-import { as, fail, utf8, utf8Text } from "@blixard/std";
+import type { VmStats } from "@blixard/std";
+import { as, BlixardError, fail, isFailure, toBlixardError, utf8, utf8Text } from "@blixard/std";
 import { z } from "zod";
-import { STREAM_OPEN_TIMEOUT_MS } from "./limits.ts";
+import { STATS_BYTES_MAX, STREAM_OPEN_TIMEOUT_MS } from "./limits.ts";
 import type { Logger } from "./log.ts";
 import { openRemoteExec, sendFailure, serveExec } from "./remote-exec.ts";
 
@@ -28,6 +29,38 @@ const LogsHeader = z.strictObject({
   vmId: VmIdText,
   follow: z.boolean(),
   tailBytes: z.int().min(0).optional(),
+});
+
+const StatsHeader = z.strictObject({ format: z.literal(1), vmId: VmIdText });
+const amount = z.number().min(0);
+/** Open: a node of a later release may say more. */
+const Stats = z.object({
+  vmId: VmIdText,
+  epoch: z.int().min(0),
+  driver: z.string().max(64),
+  process: z
+    .object({
+      pid: z.int(),
+      cpuSeconds: amount,
+      residentBytes: amount,
+      privateBytes: amount,
+    })
+    .optional(),
+  consoleBytes: amount,
+  execution: z
+    .object({
+      instructions: amount,
+      mips: z.object({ lastSecond: amount, average: amount, busy: amount }),
+      time: z.object({
+        totalMs: amount,
+        busyMs: amount,
+        idleMs: amount,
+        heldMs: amount,
+        throttledMs: amount,
+      }),
+    })
+    .optional(),
+  counters: z.record(z.string().max(64), z.record(z.string().max(64), amount)),
 });
 
 export interface LogOptions {
@@ -51,6 +84,9 @@ export class VmAccess {
     this.#deps = deps;
     deps.transport.onStream("exec", (_from, header, stream, trace) => {
       void this.#serveExec(header, stream, trace);
+    });
+    deps.transport.onStream("stats", (_from, header, stream) => {
+      void this.#serveStats(header, stream);
     });
     deps.transport.onStream("logs", (_from, header, stream) => {
       void this.#serveLogs(header, stream);
@@ -78,6 +114,16 @@ export class VmAccess {
     };
     options.signal.addEventListener("abort", onAbort, { once: true });
     return readUntilAbort(stream, options.signal);
+  }
+
+  /** Errors: NotRunning, Unavailable. */
+  async stats(record: VmRecord, trace: TraceContext): Promise<VmStats> {
+    if (record.nodeId === this.#deps.self) return await this.#deps.driver.stats(record.id);
+    const header = utf8(JSON.stringify({ format: 1, vmId: record.id }));
+    const stream = await this.#open(record, "stats", header, trace);
+    const answer = await readAnswer(stream, STATS_BYTES_MAX);
+    // Safe: the schema has the fields of VmStats, whose id and epoch are branded text and number.
+    return Stats.parse(answer) as VmStats;
   }
 
   #console(vmId: VmId, options: LogOptions): AsyncIterable<Uint8Array> {
@@ -133,6 +179,18 @@ export class VmAccess {
     }
   }
 
+  async #serveStats(header: Uint8Array, stream: Duplex): Promise<void> {
+    stream.on("error", (error) => this.#deps.log.debug({ err: error.message }, "stream ended"));
+    let answer: object;
+    try {
+      const { vmId } = StatsHeader.parse(JSON.parse(utf8Text(header)));
+      answer = { ok: await this.#deps.driver.stats(as<VmId>(vmId)) };
+    } catch (caught) {
+      answer = { failure: toBlixardError(caught).failure };
+    }
+    stream.end(utf8(JSON.stringify({ format: 1, ...answer })));
+  }
+
   async #serveLogs(header: Uint8Array, stream: Duplex): Promise<void> {
     const abort = new AbortController();
     stream.on("error", (error) =>
@@ -156,6 +214,35 @@ export class VmAccess {
       stream.destroy();
     }
   }
+}
+
+/** One JSON answer of another node: `{format, ok}` or `{format, failure}`. */
+async function readAnswer(stream: Duplex, bytesMax: number): Promise<unknown> {
+  const parts: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of stream) {
+    // A Duplex in byte mode yields Buffers.
+    parts.push(chunk as Buffer);
+    length += parts.at(-1)?.length ?? 0;
+    if (length > bytesMax) break;
+  }
+  const Answer = z.object({
+    format: z.literal(1),
+    ok: z.unknown().optional(),
+    failure: z.unknown().optional(),
+  });
+  let parsed: unknown;
+  try {
+    parsed = length > bytesMax ? undefined : JSON.parse(Buffer.concat(parts, length).toString());
+  } catch {
+    // Cut off, or no JSON at all: told below.
+    parsed = undefined;
+  }
+  const answer = Answer.safeParse(parsed);
+  if (answer.success && isFailure(answer.data.failure)) throw new BlixardError(answer.data.failure);
+  if (answer.success && answer.data.ok !== undefined) return answer.data.ok;
+  const reason = "the node that has the VM gave no answer";
+  return fail("Unavailable", { reason }, `Cannot ask for statistics: ${reason}`, "ask again");
 }
 
 function drained(stream: Duplex): Promise<void> {

@@ -1,6 +1,6 @@
 /** The typed client, which is the SDK: every method rejects with BlixardError. */
 
-import { BlixardError, fail, type ExecRequest, type ExecSession } from "@blixard/std";
+import { BlixardError, fail, type ExecRequest, type ExecSession, type VmStats } from "@blixard/std";
 import type { PlacementExplanation, VmRecord, VmSpec } from "@blixard/control";
 import type { ClusterStatus, Consistency, Listed, NodeView, WatchEvent } from "../backend.ts";
 import {
@@ -104,6 +104,10 @@ export class Client {
 
   explainVm(ref: string, options: CallOptions = {}): Promise<PlacementExplanation> {
     return this.#json({ ...options, method: "GET", path: vmPath(ref, "explain") });
+  }
+
+  vmStats(ref: string, options: CallOptions = {}): Promise<VmStats> {
+    return this.#json({ ...options, method: "GET", path: vmPath(ref, "stats") });
   }
 
   /** Resumes by itself over lost connections; fails with Compacted when that is no longer possible. */

@@ -150,6 +150,15 @@ export const ROUTES = {
     undefined,
     schema.Explanation,
   ),
+  vmStats: route(
+    "vmStats",
+    "GET /v1/vms/{ref}/stats",
+    "What is measured of a VM that runs",
+    undefined,
+    undefined,
+    schema.VmStats,
+    { description: "From the node that has the VM. NotRunning while nothing of it runs." },
+  ),
   logs: {
     ...route(
       "logs",

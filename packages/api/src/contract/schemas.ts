@@ -5,7 +5,7 @@
  */
 
 import { z } from "@hono/zod-openapi";
-import { ERRORS } from "@blixard/std";
+import { ERRORS, type VmStats as VmStatsRecord } from "@blixard/std";
 import type { NodeRecord, PlacementExplanation, VmRecord, VmSpec } from "@blixard/control";
 import type { ClusterStatus, NodeView } from "../backend.ts";
 import { EXEC_ARGS_MAX, REF_CHARS_MAX } from "../limits.ts";
@@ -157,6 +157,46 @@ export const Explanation = z
   })
   .openapi("PlacementExplanation");
 
+const amount = z.number().min(0);
+const milliseconds = amount.openapi({ description: "Milliseconds." });
+
+export const VmStats = z
+  .strictObject({
+    vmId: z.string(),
+    epoch: count,
+    driver: z.string(),
+    process: z
+      .strictObject({
+        pid: z.int(),
+        cpuSeconds: amount,
+        residentBytes: count,
+        privateBytes: count,
+      })
+      .optional()
+      .openapi({ description: "Of the process that runs the guest, as its host counts it." }),
+    consoleBytes: count,
+    execution: z
+      .strictObject({
+        instructions: count,
+        mips: z.strictObject({ lastSecond: amount, average: amount, busy: amount }),
+        time: z.strictObject({
+          totalMs: milliseconds,
+          busyMs: milliseconds,
+          idleMs: milliseconds,
+          heldMs: milliseconds,
+          throttledMs: milliseconds,
+        }),
+      })
+      .optional()
+      .openapi({ description: "Of a machine that counts its guest's instructions." }),
+    counters: z.record(z.string(), z.record(z.string(), amount)).openapi({
+      description:
+        "Groups of counters since the VM's start, as the driver has them: exits, tlb, memory, code, and " +
+        "one for each device. Groups and names may be added at any time.",
+    }),
+  })
+  .openapi("VmStats");
+
 export const CreateTicket = z
   .strictObject({
     uses: z.int().min(1).max(1000).default(1),
@@ -258,5 +298,6 @@ export const SCHEMAS_MATCH_RECORDS: readonly [
   Fits<Mutable<NodeView>, typeof Node>,
   Fits<Mutable<ClusterStatus>, typeof Status>,
   Fits<Mutable<PlacementExplanation>, typeof Explanation>,
+  Fits<Mutable<VmStatsRecord>, typeof VmStats>,
   z.output<typeof CreateVmSpec> extends VmSpec ? true : false,
-] = [true, true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true, true];

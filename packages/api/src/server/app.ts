@@ -125,6 +125,7 @@ function bindVms(on: On, server: ServerContext): void {
   on(ROUTES.startVm, ({ call, ref }) => backend.setDesired(call, ref, "running"));
   on(ROUTES.stopVm, ({ call, ref }) => backend.setDesired(call, ref, "stopped"));
   on(ROUTES.explainVm, ({ call, ref }) => backend.explainVm(call, ref));
+  on(ROUTES.vmStats, ({ call, ref }) => backend.vmStats(call, ref));
   on(ROUTES.logs, async ({ ref, query, ...admitted }) => {
     await serveLogs(server, admitted, ref, query);
     return SENT;

@@ -13,6 +13,7 @@ import {
   type PeerId,
   type PublicKeyHex,
   type VmId,
+  type VmStats,
 } from "@blixard/std";
 import type { PlacementExplanation, Revision, VmPhase, VmRecord, VmSpec } from "@blixard/control";
 import type {
@@ -45,6 +46,26 @@ export function fakeNode(name: string, peerId: number): NodeView {
     modifiedRevision: as<LogIndex>(1),
     used: { vcpus: 1, memoryBytes: 256 * 2 ** 20, diskBytes: 0 },
     role: peerId === 1 ? "leader" : "voter",
+  };
+}
+
+export function fakeStats(vm: Pick<VmRecord, "id" | "epoch">): VmStats {
+  return {
+    vmId: vm.id,
+    epoch: vm.epoch,
+    driver: "embedded",
+    process: { pid: 4242, cpuSeconds: 1.5, residentBytes: 2 ** 27, privateBytes: 2 ** 26 },
+    consoleBytes: 8192,
+    execution: {
+      instructions: 500_000_000,
+      mips: { lastSecond: 250, average: 125, busy: 250 },
+      time: { totalMs: 4000, busyMs: 2000, idleMs: 1500, heldMs: 500, throttledMs: 0 },
+    },
+    counters: {
+      exits: { budget: 7, idle: 3 },
+      memory: { ramBytes: 2 ** 28, touchedBytes: 2 ** 25 },
+      disk0: { reads: 2, readBytes: 8192, writes: 1, writtenBytes: 4096 },
+    },
   };
 }
 
@@ -316,6 +337,16 @@ export class FakeBackend implements ApiBackend {
     const vm = this.#find(ref);
     this.put(vm, "removed");
     return { ...vm, deleting: true };
+  }
+
+  async vmStats(call: CallContext, ref: string): Promise<VmStats> {
+    await this.#called("vmStats", call);
+    const vm = this.#find(ref);
+    if (vm.phase !== "running") {
+      const data = { vm: vm.spec.name, state: vm.phase };
+      fail("NotRunning", data, `VM ${vm.spec.name} is ${vm.phase}, not running`);
+    }
+    return fakeStats(vm);
   }
 
   async explainVm(call: CallContext, ref: string): Promise<PlacementExplanation> {
