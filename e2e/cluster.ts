@@ -1,14 +1,16 @@
 /** A cluster of real node processes on loopback in a temporary folder: for the demo, e2e and benchmarks. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Client, createClient } from "@blixard/api";
 import { initNode, type InitResult, joinCluster } from "@blixard/node";
 import { BlixardError } from "@blixard/std";
+import { freePorts } from "../packages/node/src/testing/ports.ts";
+
+export { freePorts };
 
 const ROOT = join(import.meta.dirname, "..");
 const CLI = join(ROOT, "packages", "cli", "src", "main.ts");
@@ -27,26 +29,10 @@ export interface LocalNode {
   readonly client: Client;
   readonly token: string;
   readonly endpoint: string;
+  /** While it runs. */
   process: ChildProcess | undefined;
-}
-
-/** Ports that were free a moment ago; the caller's servers bind them right after. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-      return server;
-    }),
-  );
-  return await Promise.all(
-    servers.map(async (server) => {
-      const address = server.address();
-      await new Promise((resolve) => server.close(resolve));
-      if (address === null || typeof address === "string") throw new Error("no port");
-      return address.port;
-    }),
-  );
+  /** The newest, also when it has ended. */
+  latest: ChildProcess | undefined;
 }
 
 /** Waits for `check` to return a value; what it throws meanwhile is told when the time is over. */
@@ -133,7 +119,15 @@ export class LocalCluster {
         : await until("admission", 60_000, () => this.#join(first, options));
     const endpoint = `http://${api}`;
     const client = createClient({ endpoint, token: made.token });
-    const node = { name, dataDir, client, token: made.token, endpoint, process: undefined };
+    const node = {
+      name,
+      dataDir,
+      client,
+      token: made.token,
+      endpoint,
+      process: undefined,
+      latest: undefined,
+    };
     this.nodes.push(node);
     this.start(node);
   }
@@ -152,32 +146,33 @@ export class LocalCluster {
   }
 
   async #ticket(node: LocalNode): Promise<string> {
-    return await until("ticket", 30_000, async () => {
+    return await until("ticket", 60_000, async () => {
       const { ticket } = await node.client.createTicket({ uses: 1, ttlMs: 600_000 });
       return ticket;
     });
   }
 
   start(node: LocalNode): void {
-    const log = createWriteStream(join(this.dir, `${node.name}.log`), { flags: "a" });
+    // Its own to write: what it has said is in the file, whether this process gets round to it or not.
+    const log = openSync(join(this.dir, `${node.name}.log`), "a");
     const preload = this.#options.preload === undefined ? [] : ["--import", this.#options.preload];
     const child = spawn(
       process.execPath,
       ["--conditions=source", ...preload, CLI, "node", "start", "--data", node.dataDir],
       {
-        stdio: ["ignore", "pipe", "pipe"],
+        stdio: ["ignore", log, log],
         env: {
           ...process.env,
           BLIXARD_LOG: process.env["BLIXARD_LOG"] ?? "info",
         },
       },
     );
-    child.stdout.pipe(log, { end: false });
-    child.stderr.pipe(log, { end: false });
+    closeSync(log);
     child.on("exit", () => {
       if (node.process === child) node.process = undefined;
     });
     node.process = child;
+    node.latest = child;
   }
 
   /** Every node is a voter, up, and knows the leader. */
@@ -217,7 +212,7 @@ export class LocalCluster {
       node.client.close();
       this.killMachine(node);
     }
-    await until("end of all processes", 10_000, () =>
+    await until("end of all processes", 60_000, () =>
       processesOf(this.dir).length === 0 ? true : undefined,
     );
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5 });

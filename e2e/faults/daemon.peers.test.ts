@@ -98,19 +98,19 @@ test("a node in use is not removed; its VMs move when it dies; once removed, it 
       assert.ok(now.epoch > epoch, "a new epoch");
     }
     await restart(cluster, last);
-    await until("its return", 20_000, async () =>
+    await until("its return", 60_000, async () =>
       (await first.client.getNode(last.name)).state === "up" ? true : undefined,
     );
     const removed = await cli(rm);
     assert.deepEqual([removed.code, removed.stdout], [0, `${last.name}\n`], removed.stderr);
-    await until("a membership of two", 20_000, async () => {
+    await until("a membership of two", 60_000, async () => {
       const { members } = await first.client.status();
       return members.length === 2 ? true : undefined;
     });
     await assertCutOff(last);
     await killDaemon(cluster, last);
     cluster.start(last);
-    await until("its API", 20_000, async () => await last.client.health());
+    await until("its API", 60_000, async () => await last.client.health());
     await assertCutOff(last);
 
     names.push(...(await records(second, 5, "after")));
@@ -122,7 +122,7 @@ test("a node in use is not removed; its VMs move when it dies; once removed, it 
 
 /** It can neither read nor write, and says so: nobody of the cluster talks to it any more. */
 async function assertCutOff(node: LocalNode): Promise<void> {
-  await until("refusal", 20_000, async () => {
+  await until("refusal", 60_000, async () => {
     const answer = await request(node, "GET", "/v1/vms");
     return answer.status === 503 || answer.status === 504 ? true : undefined;
   });

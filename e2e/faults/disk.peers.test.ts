@@ -68,7 +68,7 @@ function onTmpfs({ cluster, mounts }: Scene, name: string, size: string): Tmpfs 
 
 /** The refusal of a node whose own log has no room, through both doors. */
 async function assertFull(node: LocalNode): Promise<void> {
-  const answer = await until("a precise refusal", 20_000, async () => {
+  const answer = await until("a precise refusal", 60_000, async () => {
     const found = await request(node, "POST", "/v1/vms", { body: bulky("no-room") });
     assert.notEqual(found.status, 201, "nothing is acknowledged");
     return FULL.test(found.text) ? found : undefined;
@@ -116,7 +116,7 @@ test("one of three with a full disk: the others go on, and it catches up by itse
     await assertFull(first);
     for (let i = 0; i < 5; i++) {
       const name = `others-${i}`;
-      await until("a write on the others", 20_000, async () => {
+      await until("a write on the others", 60_000, async () => {
         await ensured(second, name);
         return true;
       });
@@ -124,7 +124,7 @@ test("one of three with a full disk: the others go on, and it catches up by itse
     }
     assert.notEqual((await second.client.status()).leader?.name, first.name);
     mount.resize(ROOMY);
-    await until("a write through the node that was full", 20_000, async () => {
+    await until("a write through the node that was full", 60_000, async () => {
       await ensured(first, "through-first");
       return true;
     });
@@ -149,7 +149,7 @@ test("no room at the start is told with its path; with room it starts", async ()
     const forming = cluster.form();
     // Whoever forms the cluster waits for a node that is about to end.
     forming.catch(() => undefined);
-    await until("the daemon", 20_000, () => cluster.nodes[0]?.process);
+    await until("the daemon", 60_000, () => cluster.nodes[0]?.latest);
     const node = nodeAt(cluster, 0);
     assert.equal(await exitCodeOf(node), ERRORS.DiskFull.exit, logOf(cluster, node));
     assert.match(logOf(cluster, node), /^error: Cannot use the log in .*n1\/raft: /m);

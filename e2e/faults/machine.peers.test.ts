@@ -47,7 +47,7 @@ function pidsOf(node: LocalNode, vm: VmRecord): Pids {
 }
 
 async function gone(pid: number): Promise<void> {
-  await until(`end of process ${pid}`, 10_000, () =>
+  await until(`end of process ${pid}`, 60_000, () =>
     existsSync(`/proc/${pid}`) ? undefined : true,
   );
 }
@@ -62,13 +62,22 @@ async function runs(node: LocalNode, name: string, after: number): Promise<VmRec
   return await vmIs(node, name, `running after epoch ${after}`, check, BOOT_MS);
 }
 
-/** Every reason that the VM's record went through, as a watcher sees them. */
-function reasons(node: LocalNode, id: string): { seen: string[]; stop: () => Promise<void> } {
+interface Reasons {
+  readonly seen: readonly string[];
+  /** Waits for one: what a watcher is told may come later than what a reader asks for. */
+  readonly told: (what: RegExp) => Promise<void>;
+  readonly stop: () => Promise<void>;
+}
+
+/** Every reason that the VM's record goes through from now on, as a watcher sees them. */
+async function reasons(node: LocalNode, id: string): Promise<Reasons> {
   const seen: string[] = [];
   const abort = new AbortController();
+  // The watch may open after the next change: it begins where this list ends.
+  const { revision: fromRevision } = await node.client.listVms();
   const following = (async () => {
     try {
-      for await (const event of node.client.watch({ signal: abort.signal })) {
+      for await (const event of node.client.watch({ fromRevision, signal: abort.signal })) {
         if (event.kind !== "vm" || event.object.id !== id) continue;
         const reason = "reason" in event.object ? event.object.reason : undefined;
         if (reason !== undefined && seen.at(-1) !== reason) seen.push(reason);
@@ -79,6 +88,12 @@ function reasons(node: LocalNode, id: string): { seen: string[]; stop: () => Pro
   })();
   return {
     seen,
+    told: async (what) => {
+      await until(`a reason ${what.source}`, 60_000, () => {
+        if (what.test(seen.join("; "))) return true;
+        throw new Error(seen.join("; "));
+      });
+    },
     stop: async () => {
       abort.abort();
       await following;
@@ -115,19 +130,19 @@ test("a VM whose QEMU or supervisor is killed, or whose kernel panics, says so a
   await withCluster(QEMU, async (cluster) => {
     const node = nodeAt(cluster, 0);
     let vm = await boot(node, "web");
-    const told = reasons(node, vm.id);
+    const history = await reasons(node, vm.id);
 
     let pids = pidsOf(node, vm);
     signal(pids.backend, "SIGKILL");
     vm = await runs(node, "web", vm.epoch);
     await gone(pids.supervisor);
-    assert.match(told.seen.join("; "), /qemu .*SIGKILL/);
+    await history.told(/qemu .*SIGKILL/);
 
     pids = pidsOf(node, vm);
     signal(pids.supervisor, "SIGKILL");
     await gone(pids.backend);
     vm = await runs(node, "web", vm.epoch);
-    assert.match(told.seen.join("; "), /supervisor|nothing of it is left|processes were killed/);
+    await history.told(/supervisor|nothing of it is left|processes were killed/);
 
     // The guest dies under it, so this command has no end to wait for.
     const session = await node.client.exec("web", {
@@ -136,9 +151,9 @@ test("a VM whose QEMU or supervisor is killed, or whose kernel panics, says so a
     });
     session.closeStdin();
     vm = await runs(node, "web", vm.epoch);
-    assert.match(told.seen.join("; "), /kernel panicked/);
+    await history.told(/kernel panicked/);
     assert.equal(await execText(node, "web", ["sh", "-c", "echo $BLIXARD_EPOCH"]), `${vm.epoch}`);
-    await told.stop();
+    await history.stop();
   });
 });
 
@@ -146,13 +161,14 @@ test("a guest that powers itself off is told from one that crashed", async () =>
   await withCluster(QEMU, async (cluster) => {
     const node = nodeAt(cluster, 0);
     const vm = await boot(node, "web");
-    const told = reasons(node, vm.id);
+    const history = await reasons(node, vm.id);
     const session = await node.client.exec("web", { argv: ["poweroff"], env: {} });
     session.closeStdin();
     // Nobody asked for its end and it has no command: it is wanted, so it comes back.
     await runs(node, "web", vm.epoch);
-    assert.deepEqual(told.seen.slice(0, 1), ["the guest shut down"]);
-    await told.stop();
+    await history.told(/./);
+    assert.deepEqual(history.seen.slice(0, 1), ["the guest shut down"]);
+    await history.stop();
 
     const spec = { name: "job", image: "base", memoryBytes: MEMORY_BYTES };
     await node.client.createVm({ ...spec, command: ["sh", "-c", "exit 7"] });

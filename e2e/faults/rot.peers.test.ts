@@ -104,7 +104,7 @@ test("a node that cannot be repaired yet says that it is unhealthy", async () =>
     flip(logFile(sick));
     cluster.start(sick);
     // Alone it can neither serve nor be repaired: its status answers all the same.
-    await until("an unhealthy status", 30_000, async () => {
+    await until("an unhealthy status", 60_000, async () => {
       const { healthy: fit, leader } = await sick.client.status();
       return !fit && leader === undefined ? true : undefined;
     });
@@ -115,7 +115,7 @@ test("a node that cannot be repaired yet says that it is unhealthy", async () =>
 });
 
 async function healthy(node: LocalNode): Promise<void> {
-  await until(`health of ${node.name}`, 30_000, async () =>
+  await until(`health of ${node.name}`, 60_000, async () =>
     (await node.client.status()).healthy ? true : undefined,
   );
 }

@@ -106,7 +106,7 @@ export async function request(
     method,
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
     ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
-    signal: AbortSignal.timeout(30_000),
+    signal: AbortSignal.timeout(WAIT_MS),
   });
   return { status: response.status, text: await response.text() };
 }
@@ -139,7 +139,7 @@ export class Tmpfs {
   async unmount(): Promise<void> {
     if (!this.#mounted) return;
     // A killed process lets go of its files a moment after its command line is gone.
-    await until(`umount ${this.path}`, 10_000, () => {
+    await until(`umount ${this.path}`, WAIT_MS, () => {
       execFileSync("umount", [this.path], { stdio: ["ignore", "ignore", "pipe"] });
       return true;
     });
@@ -176,7 +176,7 @@ export async function withScene(
     throw caught;
   } finally {
     for (const node of cluster.nodes) cluster.killMachine(node);
-    await until("end of all processes", 10_000, () =>
+    await until("end of all processes", WAIT_MS, () =>
       processesOf(cluster.dir).length === 0 ? true : undefined,
     );
     for (const mount of mounts) await mount.unmount();
@@ -221,7 +221,7 @@ export function logOf(cluster: LocalCluster, node: LocalNode): string {
 
 /** The daemon's exit code, once it has ended by itself. */
 export async function exitCodeOf(node: LocalNode, timeoutMs = WAIT_MS): Promise<number | null> {
-  const child = present(node.process, "a running daemon");
+  const child = present(node.latest, "a daemon");
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
   if (child.exitCode !== null) return child.exitCode;
   const late = new Promise<never>((_resolve, reject) => {
@@ -235,7 +235,7 @@ export async function exitCodeOf(node: LocalNode, timeoutMs = WAIT_MS): Promise<
 export async function killDaemon(cluster: LocalCluster, node: LocalNode): Promise<void> {
   const pid = node.process?.pid;
   cluster.killDaemon(node);
-  await until("end of the daemon", 10_000, () =>
+  await until("end of the daemon", WAIT_MS, () =>
     pid === undefined || !existsSync(`/proc/${pid}`) ? true : undefined,
   );
 }
@@ -257,7 +257,7 @@ export async function serves(node: LocalNode): Promise<void> {
 /** A small stopped VM record: enough to count as an acknowledged write. */
 export async function record(node: LocalNode, name: string): Promise<void> {
   await node.client.createVm({ name, image: "base", memoryBytes: 16 * 1024 * 1024 }, "stopped", {
-    signal: AbortSignal.timeout(15_000),
+    signal: AbortSignal.timeout(WAIT_MS),
   });
 }
 

@@ -111,6 +111,8 @@ test("run removes the VM whatever goes wrong", async () => {
   assert.equal((await run("run", "base", "true")).code, 5);
   h.backend.startsAs = "pending";
   assert.equal((await run("run", "--timeout", "30ms", "base", "true")).code, 7);
+  // The watch that timed out is over on the server, too.
+  await until("nobody watches", () => h.backend.watchers === 0);
   const waiting = io();
   const interrupted = waiting.run("run", "base", "true");
   await until("it waits", () => h.backend.watchers === 1);

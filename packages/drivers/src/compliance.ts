@@ -15,7 +15,7 @@ import {
   World,
 } from "./compliance-world.ts";
 import { type StampedLine, readStampedConsole } from "./console/reader.ts";
-import type { InstanceSpec, InstanceStatus, VmDriver } from "./types.ts";
+import type { InstanceStatus, VmDriver } from "./types.ts";
 
 export type { ComplianceSetup } from "./compliance-world.ts";
 
@@ -102,11 +102,11 @@ function lifecycle(get: Get): void {
     const backend = present(running.backendPid, "backend pid");
     await assert.rejects(driver.start(spec.vmId, world.lease(4)), refusedWith("Conflict"));
     await assert.rejects(driver.delete(spec.vmId), refusedWith("Conflict"));
-    await driver.stop(spec.vmId, { graceMs: 30_000 });
+    await driver.stop(spec.vmId, { graceMs: 60_000 });
     await goneOf(backend);
     const stopped = present(await driver.inspect(spec.vmId), "status");
     assert.deepEqual(stopped.ended, { kind: "shutdown" });
-    await until("the last event", 5000, () =>
+    await until("the last event", world.setup.bootMs, () =>
       Promise.resolve(events.at(-1)?.phase === "stopped" || undefined),
     );
     const phases = events.map((event) => event.phase);
@@ -202,7 +202,7 @@ function guestAccess(get: Get): void {
     const where = (await shell(driver, spec.vmId, "pwd")).trim();
     assert.notEqual(where, "");
     await driver.writeFile(spec.vmId, "/go", 0o600, new Uint8Array(1));
-    await until("the command's exit", 10_000, async () => {
+    await until("the command's exit", world.setup.bootMs, async () => {
       const status = await driver.inspect(spec.vmId);
       return status?.commandExit;
     });
@@ -323,7 +323,7 @@ function adoption(get: Get): void {
     assert.deepEqual(adopted, before);
     assert.equal((await shell(second, spec.vmId, "echo two")).trim(), "two");
     await assert.rejects(second.start(spec.vmId, world.lease(2)), refusedWith("Conflict"));
-    await second.stop(spec.vmId, { graceMs: 30_000 });
+    await second.stop(spec.vmId, { graceMs: 60_000 });
     assert.deepEqual((await second.inspect(spec.vmId))?.ended, { kind: "shutdown" });
   });
 
@@ -341,28 +341,17 @@ function adoption(get: Get): void {
   });
 }
 
-/** Starts and kills the VM once: a lease in which this machine, today, surely boots it. */
-async function shortLeaseMs(world: World, driver: VmDriver, spec: InstanceSpec): Promise<number> {
-  const started = hostClock.monotonicMs();
-  await world.run(driver, spec);
-  const bootMs = hostClock.monotonicMs() - started;
-  await driver.kill(spec.vmId);
-  return 3 * bootMs + 500;
-}
-
 function leases(get: Get): void {
   void test("a deadline that passes ends the VM and all its output; renewals move it", async () => {
     const world = await get();
     const driver = world.driver();
     const spec = world.spec(TICKER);
-    const leaseMs = await shortLeaseMs(world, driver, spec);
-    await driver.start(spec.vmId, world.lease(2, leaseMs));
-    const running = await world.phase(driver, spec.vmId, "running");
+    const { status: running } = await world.runBriefly(driver, spec);
     const backend = present(running.backendPid, "backend pid");
     await driver.close();
     const other = world.driver();
     await other.readopt();
-    const late = await until("the end by deadline", leaseMs * 2, async () => {
+    const late = await until("the end by deadline", world.setup.bootMs * 2, async () => {
       const status = await other.inspect(spec.vmId);
       return status?.phase === "stopped" ? status : undefined;
     });
@@ -374,12 +363,14 @@ function leases(get: Get): void {
     const world = await get();
     const driver = world.driver();
     const spec = world.spec();
-    const first = world.lease(2, await shortLeaseMs(world, driver, spec));
-    await driver.start(spec.vmId, first);
-    driver.renew(world.lease(2).deadlineMonotonicMs);
-    // Nothing moves a deadline back.
-    driver.renew(first.deadlineMonotonicMs - 1);
-    await world.phase(driver, spec.vmId, "running");
+    const { lease: first } = await world.runBriefly(driver, spec, {
+      started: () => {
+        const later = world.lease(2).deadlineMonotonicMs;
+        driver.renew(later);
+        // Nothing moves a deadline back.
+        driver.renew(later - 200_000);
+      },
+    });
     await until("the first deadline", world.setup.bootMs * 2, () =>
       Promise.resolve(hostClock.monotonicMs() > first.deadlineMonotonicMs + 200 || undefined),
     );
@@ -391,16 +382,11 @@ function leases(get: Get): void {
     const world = await get();
     const driver = world.driver();
     const spec = world.spec(TICKER);
-    const lease = world.lease(2, await shortLeaseMs(world, driver, spec));
-    await driver.start(spec.vmId, lease);
-    const status = await world.phase(driver, spec.vmId, "running");
+    const { status, lease } = await world.runBriefly(driver, spec, {
+      ready: async ({ epoch }) =>
+        (await stampedLines(world, spec.vmId)).some(({ line }) => line === `tick ${epoch} 2`),
+    });
     const supervisor = present(status.supervisorPid, "supervisor pid");
-    await until(
-      "ticks",
-      world.setup.bootMs,
-      async () =>
-        (await stampedLines(world, spec.vmId)).some(({ line }) => line === "tick 2 2") || undefined,
-    );
     process.kill(supervisor, "SIGSTOP");
     try {
       await until("the deadline", world.setup.bootMs * 2, () =>
@@ -411,9 +397,9 @@ function leases(get: Get): void {
     }
     const ended = await world.phase(driver, spec.vmId, "stopped");
     assert.deepEqual(ended.ended, { kind: "leaseExpired" });
-    for (const { monotonicMs } of await stampedLines(world, spec.vmId)) {
-      assert.ok(monotonicMs < lease.deadlineMonotonicMs);
-    }
+    const said = await stampedLines(world, spec.vmId);
+    assert.ok(said.some(({ epoch }) => epoch === lease.epoch));
+    for (const { monotonicMs } of said) assert.ok(monotonicMs < lease.deadlineMonotonicMs);
   });
 }
 
@@ -442,7 +428,7 @@ function violence(get: Get): void {
     });
     process.kill(present(status.supervisorPid, "supervisor pid"), "SIGKILL");
     await goneOf(present(status.backendPid, "backend pid"));
-    const told = await until("the end told", 10_000, () => Promise.resolve(stopped[0]));
+    const told = await until("the end told", world.setup.bootMs, () => Promise.resolve(stopped[0]));
     assert.deepEqual(told.ended, { kind: "crashed", reason: "its supervisor died" });
     await world.run(driver, spec, 2);
     await driver.kill(spec.vmId);

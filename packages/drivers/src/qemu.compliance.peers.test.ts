@@ -6,5 +6,5 @@ driverCompliance("qemu", 1, async () => {
   const { buildImage, imagesDir } = await import("../../../guest/image/build.ts");
   const images = imagesDir();
   const image = await buildImage({ cacheDir: images });
-  return { driver: "qemu", images, image: image.name, bootMs: 60_000 };
+  return { driver: "qemu", images, image: image.name, bootMs: 120_000 };
 });

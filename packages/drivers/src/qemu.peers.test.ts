@@ -12,7 +12,7 @@ before(async () => {
   const { buildImage, imagesDir } = await import("../../../guest/image/build.ts");
   const images = imagesDir();
   const { name } = await buildImage({ cacheDir: images });
-  world = await World.make({ driver: "qemu", images, image: name, bootMs: 60_000 });
+  world = await World.make({ driver: "qemu", images, image: name, bootMs: 120_000 });
   driver = world.driver();
 });
 after(async () => {
@@ -52,7 +52,7 @@ test("processors, memory and disk are those of the specification, and the disk k
   const memory = await shell(driver, spec.vmId, "grep MemTotal /proc/meminfo");
   const kibibytes = Number(/(\d+)/.exec(memory)?.[1]);
   assert.ok(kibibytes > 150_000 && kibibytes <= spec.memoryBytes / 1024, memory);
-  const sectors = await until("the disk", 10_000, async () => {
+  const sectors = await until("the disk", 60_000, async () => {
     const text = await shell(driver, spec.vmId, "cat /sys/block/vda/size || echo none");
     return text.startsWith("none") ? undefined : text.trim();
   });

@@ -8,12 +8,29 @@ import { BlixardError, type ErrorCode, utf8 } from "@blixard/std";
 export async function eventually(
   condition: () => boolean,
   what: string,
-  deadlineMs = 10_000,
+  deadlineMs = 60_000,
 ): Promise<void> {
   const endMs = performance.now() + deadlineMs;
   while (!condition()) {
     assert.ok(performance.now() < endMs, `in time: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+/**
+ * Makes an attempt with a short time limit, and when that fails with longer ones: on a busy machine
+ * a short one may pass before what it is there for has begun.
+ */
+export async function withPatience(
+  shortMs: number,
+  attempt: (limitMs: number) => Promise<void>,
+): Promise<void> {
+  for (let limitMs = shortMs; ; limitMs *= 4) {
+    try {
+      return await attempt(limitMs);
+    } catch (caught) {
+      if (limitMs > 10_000) throw caught;
+    }
   }
 }
 

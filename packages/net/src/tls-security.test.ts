@@ -15,7 +15,7 @@ import { encodeFrame, FRAME } from "./frame.ts";
 import { createIdentity, type Identity } from "./identity.ts";
 import type { NetLimits } from "./limits.ts";
 import { encodeCall } from "./messages.ts";
-import { bytes, eventually, failsWith } from "./test-support.ts";
+import { bytes, eventually, failsWith, withPatience } from "./test-support.ts";
 import { ALPN_JOIN, ALPN_PEER, ALPN_STREAM } from "./tls.ts";
 import { createTlsTransport } from "./tls-transport.ts";
 import type { PeerInfo, Transport } from "./types.ts";
@@ -284,8 +284,8 @@ describe("work for others is bounded", () => {
     const asked = Buffer.concat([ask(1), ask(2), ask(3)]);
     const { received, socket } = attack(port, options, asked);
     const text = (): string => Buffer.concat(received).toString("latin1");
-    await eventually(() => text().includes("Unavailable"), "the third is turned away");
-    assert.equal(text().split("Unavailable").length, 3, "once as code, once in the message");
+    const named = (): number => text().split("Unavailable").length - 1;
+    await eventually(() => named() === 2, "the third is turned away, by code and by message");
     socket.destroy();
   });
 
@@ -330,22 +330,23 @@ describe("work for others is bounded", () => {
 
 describe("silence is bounded", () => {
   test("TCP connections that never shake hands are dropped, and do not fill the door", async () => {
-    const { handled, member, port } = await fortress({
-      handshakeTimeoutMs: 150,
-      maxHandshakes: 4,
+    await withPatience(150, async (handshakeTimeoutMs) => {
+      const { handled, member, port } = await fortress({ handshakeTimeoutMs, maxHandshakes: 4 });
+      const idle = Array.from({ length: 4 }, () => connectTcp(port, "127.0.0.1"));
+      const closed = idle.map((socket) =>
+        once(
+          socket.on("error", () => undefined),
+          "close",
+        ),
+      );
+      for (const socket of idle) socket.resume();
+      await Promise.all(closed);
+      const options = { ...credentials(member), ALPNProtocols: [ALPN_PEER] };
+      const { socket } = attack(port, options, HELLO);
+      await eventually(() => handled.length === 2 || socket.closed, "a member gets in afterwards");
+      assert.equal(handled.length, 2);
+      socket.destroy();
     });
-    const idle = Array.from({ length: 4 }, () => connectTcp(port, "127.0.0.1"));
-    const closed = idle.map((socket) =>
-      once(
-        socket.on("error", () => undefined),
-        "close",
-      ),
-    );
-    for (const socket of idle) socket.resume();
-    await Promise.all(closed);
-    const { socket } = attack(port, { ...credentials(member), ALPNProtocols: [ALPN_PEER] }, HELLO);
-    await eventually(() => handled.length === 2, "a member gets in afterwards");
-    socket.destroy();
   });
 
   test("more handshakes than allowed at once are turned away at once", async () => {
@@ -414,16 +415,16 @@ describe("clients pin the server's key", () => {
 
   test("an impostor at a member's address hears nothing", async () => {
     const { address, heard } = await impostor();
-    const { member, transport } = await fortress();
+    const { log, member, transport } = await fortress();
     const { nodeId, publicKey } = member;
     transport.setPeers([{ peerId: TWO, nodeId, publicKey, address }]);
     transport.channel("raft").send(TWO, bytes("secret"));
-    const options = { timeoutMs: 300 };
-    const asked = transport.request(TWO, "any", bytes("secret"), options);
+    await eventually(() => log.some((line) => line.includes("its key is")), "it was tried");
+    const asked = transport.request(TWO, "any", bytes("secret"), { timeoutMs: 300 });
     await assert.rejects(asked, failsWith("Unavailable", /its key is [0-9a-f]{64}, expected/));
-    const opened = transport.openStream(TWO, "any", bytes("secret"), { timeoutMs: 5000 });
+    const opened = transport.openStream(TWO, "any", bytes("secret"), { timeoutMs: 60_000 });
     await assert.rejects(opened, failsWith("Unavailable", /its key is/));
-    const joined = transport.join({ address, publicKey }, bytes("secret"), { timeoutMs: 5000 });
+    const joined = transport.join({ address, publicKey }, bytes("secret"), { timeoutMs: 60_000 });
     await assert.rejects(joined, failsWith("Unavailable", /its key is/));
     assert.deepEqual(heard, []);
   });
@@ -434,8 +435,10 @@ describe("clients pin the server's key", () => {
     const { nodeId, publicKey } = identity;
     // The right key this time.
     transport.setPeers([{ peerId: TWO, nodeId, publicKey, address }]);
-    const opened = transport.openStream(TWO, "any", bytes("x"), { timeoutMs: 300 });
-    await assert.rejects(opened, failsWith("Unavailable", /unaccepted/));
-    assert.ok(log.includes("connected to peer: "));
+    await withPatience(300, async (timeoutMs) => {
+      const opened = transport.openStream(TWO, "any", bytes("x"), { timeoutMs });
+      await assert.rejects(opened, failsWith("Unavailable", /unaccepted/));
+    });
+    await eventually(() => log.includes("connected to peer: "), "connected");
   });
 });

@@ -2,7 +2,6 @@
 
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -16,6 +15,7 @@ import {
   type RunningDaemon,
   startDaemon,
 } from "./index.ts";
+import { freePorts } from "./testing/ports.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "blx-daemon-"));
 const MIB = 1024 * 1024;
@@ -28,17 +28,8 @@ interface Running {
 }
 const nodes: Running[] = [];
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  assert.ok(address !== null && typeof address === "object");
-  return address.port;
-}
-
 async function until<T>(what: string, check: () => Promise<T | undefined>): Promise<T> {
-  const deadline = performance.now() + 30_000;
+  const deadline = performance.now() + 60_000;
   let last: unknown;
   while (performance.now() < deadline) {
     try {
@@ -53,7 +44,7 @@ async function until<T>(what: string, check: () => Promise<T | undefined>): Prom
 }
 
 async function optionsFor(name: string) {
-  const [listen, api] = [await freePort(), await freePort()];
+  const [listen, api] = await freePorts(2);
   return {
     dataDir: join(scratch, name),
     name,
@@ -178,6 +169,16 @@ test("a caller's trace reaches the process in the guest, across nodes", async ()
     if (event.kind === "stdout") seen += new TextDecoder().decode(event.data);
   }
   assert.equal(parseTraceparent(seen)?.traceId, trace.traceId);
+});
+
+test("statistics of a VM come from its node, whoever is asked", async () => {
+  const vm = await running("a");
+  for (const { client } of nodes) {
+    const stats = await client.vmStats("a");
+    assert.deepEqual([stats.vmId, stats.epoch, stats.driver], [vm.id, vm.epoch, "fake"]);
+    assert.ok(stats.process !== undefined && stats.process.residentBytes > 0);
+    assert.ok(stats.consoleBytes > 0);
+  }
 });
 
 test("stop, start with a higher epoch, delete; a watch sees every step without a gap", async () => {

@@ -82,7 +82,7 @@ export function raw(
 }
 
 export async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = AbortSignal.timeout(20_000);
+  const deadline = AbortSignal.timeout(60_000);
   while (!condition()) {
     if (deadline.aborted) throw new Error(`not in time: ${what}`);
     await new Promise((resolve) => setImmediate(resolve));

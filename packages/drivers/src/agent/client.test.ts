@@ -91,7 +91,7 @@ test("hello is repeated until the guest answers", async () => {
     if (type === FRAME.hello) hellos += 1;
     return hellos === 3 ? [welcome()] : [];
   });
-  assert.equal((await client.hello(10_000)).agentVersion, "scripted");
+  assert.equal((await client.hello(60_000)).agentVersion, "scripted");
   client.close();
 });
 
@@ -101,7 +101,7 @@ test("a guest that never answers is a time-out, and the client can try again", a
   await rejectsWith(client.exec(request(["true"])), "GuestUnreachable");
   await rejectsWith(client.hello(20), "TimedOut");
   silent = false;
-  await client.hello(10_000);
+  await client.hello(60_000);
   await rejectsWith(client.health(20), "TimedOut");
   client.close();
   await rejectsWith(client.hello(20), "GuestUnreachable");
@@ -109,7 +109,7 @@ test("a guest that never answers is a time-out, and the client can try again", a
 
 test("an agent of another version is refused", async () => {
   const client = scripted(() => [welcome(9)]);
-  await rejectsWith(client.hello(10_000), "Unsupported");
+  await rejectsWith(client.hello(60_000), "Unsupported");
   client.close();
 });
 
@@ -122,10 +122,10 @@ test("output beyond the credit ends the session", async () => {
     const outputs = Array.from({ length: flood }, () => ({ kind: "stdout", data }) as const);
     return [{ kind: "opened", pid: 1, windowBytes: 0 }, ...outputs];
   });
-  await client.hello(10_000);
+  await client.hello(60_000);
   const session = await client.exec(request(["flood"]));
   await rejectsWith(collect(session), "GuestUnreachable");
-  await rejectsWith(client.health(10_000), "GuestUnreachable");
+  await rejectsWith(client.health(60_000), "GuestUnreachable");
 });
 
 test("a lost connection fails what waits, once", async () => {
@@ -139,7 +139,7 @@ test("a lost connection fails what waits, once", async () => {
       lost += 1;
     },
   });
-  const greeting = client.hello(10_000);
+  const greeting = client.hello(60_000);
   guest.destroy();
   await rejectsWith(greeting, "GuestUnreachable");
   await until("the loss", () => lost === 1);
@@ -150,8 +150,8 @@ test("a lost connection fails what waits, once", async () => {
 
 test("a second hello at once is a conflict", async () => {
   const client = scripted((type) => (type === FRAME.hello ? [welcome()] : []));
-  const first = client.hello(10_000);
-  await rejectsWith(client.hello(10_000), "Conflict");
+  const first = client.hello(60_000);
+  await rejectsWith(client.hello(60_000), "Conflict");
   await first;
   client.close();
   client.close();
@@ -170,10 +170,10 @@ test("an agent that breaks the protocol ends the session", async () => {
     const client = scripted((type) =>
       type === FRAME.hello ? [welcome()] : type === FRAME.exec ? answers : [],
     );
-    await client.hello(10_000);
+    await client.hello(60_000);
     const ending = client.exec(request(["x"])).then(collect);
     await rejectsWith(ending, "GuestUnreachable");
-    await rejectsWith(client.health(10_000), "GuestUnreachable");
+    await rejectsWith(client.health(60_000), "GuestUnreachable");
   }
 });
 
@@ -185,7 +185,7 @@ test("what cannot be sent is refused before it is", async () => {
         ? [{ kind: "opened", pid: 1, windowBytes: 0 }]
         : [],
   );
-  await client.hello(10_000);
+  await client.hello(60_000);
   const session = await client.exec(request(["x"]));
   for (const number of [0, 65, 1.5]) {
     assert.throws(() => session.signal(number), isInvalid);

@@ -13,7 +13,7 @@ import { fakeBackend } from "./fake.ts";
 
 let world: World;
 before(async () => {
-  world = await World.make({ driver: "fake", images: "", image: "none", bootMs: 20_000 });
+  world = await World.make({ driver: "fake", images: "", image: "none", bootMs: 60_000 });
 });
 after(async () => {
   await world.close();

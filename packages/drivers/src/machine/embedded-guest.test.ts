@@ -11,7 +11,7 @@ import { loadImage } from "./embedded-image.ts";
 
 const MEBIBYTE = 1024 * 1024;
 const DISK_BYTES = 4 * MEBIBYTE;
-const BOOT_MS = 30_000;
+const BOOT_MS = 60_000;
 
 interface Typed {
   readonly guest: EmbeddedGuest;
