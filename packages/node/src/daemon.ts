@@ -194,6 +194,12 @@ class Daemon implements RunningDaemon {
         this.#damaged = false;
         this.#log.info("the log was repaired by the other members; this node counts again");
         break;
+      case "snapshot":
+        this.#log.debug({ index: event.index }, "snapshot taken");
+        break;
+      case "disk":
+        this.#log.warn({ disk: event.state }, "state of the disk under the log");
+        break;
       default:
         event satisfies never;
     }

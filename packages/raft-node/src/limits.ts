@@ -66,6 +66,18 @@ export const PROPOSAL_BYTES_MAX = 4 * 1024 * 1024;
 /** No datagram is longer: the network port must take this much. */
 export const DATAGRAM_BYTES_MAX = PROPOSAL_BYTES_MAX + 1024 * 1024;
 
+/** Client sessions remembered by a cluster; beyond them the least recently used is forgotten. */
+export const SESSIONS_MAX = 4096;
+/** Answers kept for one session: so many of its commands may be under way at a time. */
+export const SESSION_WINDOW = 1024;
+/** Bytes of answers kept for all sessions together. */
+export const SESSION_ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+/** Share of the election timeout by which clocks may differ before a lease read could be stale. */
+export const LEASE_DRIFT = 0.1;
+
+/** Upper bound of ClusterTuning.maxCommandBytes: leaves room for the envelope of a session. */
+export const COMMAND_BYTES_MAX = PROPOSAL_BYTES_MAX - 64;
+
 assert(RECORD_BYTES_TARGET <= BATCH_BYTES_MAX, "a batch holds at least one record");
 assert(BATCH_BYTES_MAX <= RECORD_BYTES_MAX, "a record may be as large as a batch");
 assert(APPEND_BYTES_MAX <= UNCOMMITTED_BYTES_MAX, "an append fits what may be uncommitted");

@@ -45,6 +45,10 @@ export interface RaftNodeOptions {
   readonly snapshotEveryEntries: number;
   readonly maxProposalBytes: number;
   readonly maxPendingProposals: number;
+  /** A snapshot is also taken when the last is this old and something was applied since. */
+  readonly snapshotEveryMs?: number;
+  /** Allows `leaseRead`; a member then grants no votes for one election timeout after its start. */
+  readonly leaseReads?: boolean;
 }
 
 export interface RaftNodeDeps<Response> {
@@ -74,6 +78,10 @@ export type RaftNodeEvent =
   /** A membership change took effect. */
   | { readonly kind: "members"; readonly conf: ConfState; readonly members: readonly Member[] }
   | { readonly kind: "restored"; readonly index: LogIndex }
+  /** A snapshot of this node's own state is durable and named by the log. */
+  | { readonly kind: "snapshot"; readonly index: LogIndex }
+  /** Full or hung: a leader hands over; recovers by itself. */
+  | { readonly kind: "disk"; readonly state: "fine" | "full" | "hung" }
   /** What "recovered" called damaged is whole again, durably: the member counts. */
   | { readonly kind: "repaired" };
 

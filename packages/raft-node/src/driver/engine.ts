@@ -9,7 +9,6 @@
  * Nothing else writes to the log or sends protocol messages.
  */
 
-import { err } from "@blixard/std";
 import type { DiskError, LogIndex, PeerId, Result } from "@blixard/std";
 import {
   advance,
@@ -28,18 +27,25 @@ import * as limits from "../limits.ts";
 import type { Log } from "../log/log.ts";
 import type { LoadedSnapshot } from "../snapshot/store.ts";
 import type { RaftNodeDeps, RaftNodeOptions } from "../types.ts";
+import { appendTo, refusalOf } from "./admission.ts";
+import type { Refusal } from "./admission.ts";
 import { Applier, decodedChange } from "./applier.ts";
 import { DiskWatch } from "./disk-watch.ts";
+import type { DiskState } from "./disk-watch.ts";
 import { decodeEnvelope, encodeEnvelope } from "./envelope.ts";
 import type { Envelope } from "./envelope.ts";
 import { Forwards } from "./forwards.ts";
+import { handOver } from "./hand-over.ts";
+import { Lease } from "./lease.ts";
 import { Outbox } from "./outbox.ts";
 import { Proposals } from "./proposals.ts";
 import type { ProposalHost } from "./proposals.ts";
 import { Reads } from "./reads.ts";
 import { SnapshotReceiver } from "./receiver.ts";
 import type { RecoveredNode } from "./recover.ts";
+import { RoleWatch } from "./role-watch.ts";
 import { SnapshotSender } from "./sender.ts";
+import { SnapshotPolicy } from "./snapshot-policy.ts";
 import { Snapshots } from "./snapshots.ts";
 
 export interface EngineDeps<Response> extends RaftNodeDeps<Response> {
@@ -55,9 +61,12 @@ export class Engine<Response> {
   readonly reads: Reads;
   readonly #options: RaftNodeOptions;
   readonly #deps: EngineDeps<Response>;
-  readonly #log: Log;
+  readonly log: Log;
   readonly #life: number;
   readonly #diskWatch: DiskWatch;
+  readonly #lease: Lease;
+  readonly #policy: SnapshotPolicy;
+  readonly #roles = new RoleWatch();
   readonly #outbox: Outbox;
   readonly #forwards: Forwards;
   readonly #sender: SnapshotSender;
@@ -69,20 +78,21 @@ export class Engine<Response> {
   #pumping = false;
   #again = false;
   #tick = 0;
-  #snapshotAfterMs = 0;
-  #seenTerm = -1;
-  #seenRole = "";
-  #seenLeader = -1;
   #closed = false;
 
   constructor(options: RaftNodeOptions, deps: EngineDeps<Response>, recovered: RecoveredNode) {
     this.#options = options;
     this.#deps = deps;
-    this.#log = deps.log;
-    this.#diskWatch = new DiskWatch(deps.log);
+    this.log = deps.log;
+    const { electionTicks, tickMs } = options;
+    this.#lease = new Lease(electionTicks, tickMs);
+    this.#diskWatch = new DiskWatch(deps.log, electionTicks * tickMs, (state) =>
+      deps.onEvent({ kind: "disk", state }),
+    );
     const { io, random } = deps;
     const { dir, id } = options;
     this.#life = random.u32();
+    this.#policy = new SnapshotPolicy(options, deps.clock);
     this.applier = new Applier(deps.machine);
     this.state = createRaft(
       {
@@ -107,6 +117,8 @@ export class Engine<Response> {
       leader: () => this.state.leader,
       readIndex: (context) => step(this.state, { kind: "readIndex", context }),
       send,
+      begin: () => ({ term: this.state.term, atMs: deps.clock.monotonicMs() }),
+      onConfirmed: ({ term, atMs }) => this.#lease.confirm(term, atMs),
     });
     this.#outbox = new Outbox((message) => this.#sendMessage(message));
     const onFatal = (error: DiskError): void => this.onDiskError(error);
@@ -145,8 +157,8 @@ export class Engine<Response> {
     return {
       life: this.#life,
       leader: () => ({ peer: this.state.leader, term: this.state.term }),
-      isLogBusy: () => !this.#log.idle,
-      send: (to, envelope) => this.#deps.network.send(to, encodeEnvelope(envelope)),
+      isLogBusy: () => !this.log.idle,
+      send: (to, envelope) => this.#send(to, envelope),
       appendHere: (kind, entries) => this.#appendHere(kind, entries),
     };
   }
@@ -156,25 +168,12 @@ export class Engine<Response> {
     entries: readonly Uint8Array[],
   ): { readonly lastIndex: LogIndex } | StepError {
     // A leader without room could never commit by its own vote; it hands over instead (onTick).
-    if (this.#log.stalled) return { code: "Overloaded" };
-    let refused: StepError | undefined;
-    if (kind === "command") {
-      refused = step(this.state, { kind: "propose", entries });
-    } else {
-      const data = entries[0] ?? new Uint8Array(0);
-      const change = decodedChange(data);
-      if (change === undefined) return { code: "InvalidConfChange", reason: "it does not decode" };
-      refused = step(this.state, { kind: "proposeConf", change });
-    }
-    return refused ?? { lastIndex: lastIndex(this.state) };
+    if (this.#diskWatch.state !== "fine" || this.log.stalled) return { code: "Overloaded" };
+    return appendTo(this.state, kind, entries);
   }
 
-  get isStalled(): boolean {
-    return this.#log.stalled;
-  }
-
-  get isLogIdle(): boolean {
-    return this.#log.idle;
+  get diskState(): DiskState {
+    return this.#diskWatch.state;
   }
 
   get tickCount(): number {
@@ -217,7 +216,7 @@ export class Engine<Response> {
     if (due.committed.length > 0) this.#apply(due.committed);
     for (const read of due.reads) this.reads.onReadState(read);
     if (due.repaired === true) {
-      this.#log.clearDamage(() => {
+      this.log.clearDamage(() => {
         advance(this.state, { kind: "repaired" });
         this.#deps.onEvent({ kind: "repaired" });
         this.pump();
@@ -228,7 +227,7 @@ export class Engine<Response> {
   #persist(persist: Persist): void {
     const { seq, snapshot } = persist;
     if (snapshot !== undefined) this.#loading = snapshot.index;
-    this.#log.append(persist, () => {
+    this.log.append(persist, () => {
       if (this.#closed) return;
       advance(this.state, { kind: "persisted", seq });
       this.#outbox.onDurable(seq);
@@ -262,7 +261,7 @@ export class Engine<Response> {
     this.#loading = undefined;
     this.#deps.onEvent({ kind: "restored", index });
     this.#emitMembers();
-    this.#log.release(index);
+    this.log.release(index);
     this.#snapshots.prune();
     this.proposals.onRestored(index);
     this.reads.onApplied(index);
@@ -333,6 +332,10 @@ export class Engine<Response> {
     }
   }
 
+  #send(to: PeerId, envelope: Envelope): boolean {
+    return this.#deps.network.send(to, encodeEnvelope(envelope));
+  }
+
   /** Whatever does not decode, or claims to come from somebody else, is dropped. */
   onMessage(from: PeerId, bytes: Uint8Array): void {
     const decoded = decodeEnvelope(bytes);
@@ -344,7 +347,7 @@ export class Engine<Response> {
         break;
       case "forward": {
         const leads = this.state.role === "leader" && this.state.term === envelope.term;
-        this.#reply(from, this.#forwards.answer(from, envelope, leads));
+        this.#send(from, this.#forwards.answer(from, envelope, leads));
         break;
       }
       case "forwardReply":
@@ -375,11 +378,15 @@ export class Engine<Response> {
     const message = decodeMessage(bytes);
     // A snapshot's message comes with its file only.
     if (!message.ok || message.value.from !== from || message.value.kind === "snapshot") return;
+    if (this.#mustNotVote(message.value)) return;
     step(this.state, { kind: "message", message: message.value });
   }
 
-  #reply(to: PeerId, envelope: Envelope): void {
-    this.#deps.network.send(to, encodeEnvelope(envelope));
+  /** With leases, a member that has just started may have forgotten whose lease it is part of. */
+  #mustNotVote(message: Message): boolean {
+    const { leaseReads, electionTicks } = this.#options;
+    if (leaseReads !== true || this.#tick >= electionTicks) return false;
+    return (message.kind === "vote" || message.kind === "preVote") && !message.force;
   }
 
   onTick(): void {
@@ -396,23 +403,28 @@ export class Engine<Response> {
 
   #watchDisk(nowMs: number): void {
     const disk = this.#diskWatch.onTick(nowMs);
-    if (disk === "stalled") this.handOver();
+    if (disk !== "fine") this.handOver();
     if (disk !== "hopeless") return;
     const seconds = limits.DISK_FULL_FATAL_MS / 1000;
     this.#deps.onFatal("DiskFull", `no room to write the log for ${seconds} s`);
   }
 
-  /** Asks the most advanced voter to lead; false when this node does not lead or nobody else can. */
-  handOver(): boolean {
-    if (this.state.role !== "leader") return false;
-    const { voters } = this.state.conf;
-    let best: { peer: PeerId; match: number } | undefined;
-    for (const { peer, match, active } of this.state.progress.values()) {
-      if (peer === this.#options.id || !active || !voters.includes(peer)) continue;
-      if (best === undefined || match > best.match) best = { peer, match };
-    }
-    if (best === undefined) return false;
-    return step(this.state, { kind: "transferLeader", to: best.peer }) === undefined;
+  handOver(): void {
+    this.#lease.break(this.state.term);
+    handOver(this.state);
+  }
+
+  transferLeader(to: PeerId): StepError | undefined {
+    this.#lease.break(this.state.term);
+    return step(this.state, { kind: "transferLeader", to });
+  }
+
+  /** The index at which the leader may read at once; undefined when its lease does not hold. */
+  leaseIndex(): LogIndex | undefined {
+    const { role, term, commit, transferee } = this.state;
+    if (role !== "leader" || transferee !== 0 || this.#options.leaseReads !== true)
+      return undefined;
+    return this.#lease.holds(term, this.#deps.clock.monotonicMs()) ? commit : undefined;
   }
 
   onDiskError(error: DiskError): void {
@@ -421,15 +433,10 @@ export class Engine<Response> {
   }
 
   #noteRole(): void {
-    const { term, role, leader } = this.state;
-    if (term === this.#seenTerm && role === this.#seenRole && leader === this.#seenLeader) return;
-    const led = this.#seenRole === "leader";
-    const isNewTerm = term !== this.#seenTerm;
-    this.#seenTerm = term;
-    this.#seenRole = role;
-    this.#seenLeader = leader;
-    if (role === "leader" && (!led || isNewTerm)) this.#forwards.onElected(term);
-    if (role !== "leader" && led) this.#sender.clear();
+    const change = this.#roles.look(this.state);
+    if (change === undefined) return;
+    if (change.isElected) this.#forwards.onElected(this.state.term);
+    if (change.isDeposed) this.#sender.clear();
     this.onRole();
     this.#again = true;
   }
@@ -438,11 +445,7 @@ export class Engine<Response> {
   onRole: () => void = () => undefined;
 
   #considerSnapshot(): void {
-    const { bytes, entries } = this.applier.sinceSnapshot;
-    const { snapshotEveryBytes, snapshotEveryEntries } = this.#options;
-    if (bytes < snapshotEveryBytes && entries < snapshotEveryEntries) return;
-    if (this.#deps.clock.monotonicMs() < this.#snapshotAfterMs) return;
-    this.takeSnapshot();
+    if (this.#policy.isDue(this.applier.sinceSnapshot)) this.takeSnapshot();
   }
 
   takeSnapshot(): void {
@@ -452,19 +455,21 @@ export class Engine<Response> {
     const meta = { index, term, conf: this.state.conf };
     const header = { meta, members: this.applier.members() };
     this.applier.noteSnapshot();
+    this.#policy.onTaken();
     this.#snapshots.take(header, this.applier.snapshot(), (outcome) => {
       if (this.#closed) return;
       if (outcome === "full") {
-        this.#snapshotAfterMs = this.#deps.clock.monotonicMs() + limits.DISK_FULL_RETRY_MS;
+        this.#policy.onFull();
         return;
       }
       // Overtaken by a received one: the file stays until it is superfluous.
       if (index <= this.state.snapshot.index) return;
-      this.#log.markSnapshot(meta, () => {
+      this.log.markSnapshot(meta, () => {
         if (this.#closed || index <= this.state.snapshot.index) return;
         advance(this.state, { kind: "compacted", meta });
-        this.#log.release(this.#snapshots.fallbackIndex(meta));
+        this.log.release(this.#snapshots.fallbackIndex(meta));
         this.#snapshots.prune();
+        this.#deps.onEvent({ kind: "snapshot", index });
         this.pump();
       });
     });
@@ -480,13 +485,8 @@ export class Engine<Response> {
     this.reads.close();
   }
 
-  /** Refuses at once what can never be taken. */
-  refusal(
-    bytes: number,
-  ): Result<never, { code: "TooLarge"; limit: number } | { code: "Overloaded" }> | undefined {
-    const { maxProposalBytes, maxPendingProposals } = this.#options;
-    if (bytes > maxProposalBytes) return err({ code: "TooLarge", limit: maxProposalBytes });
-    const hasRoom = this.proposals.hasRoom(bytes, maxPendingProposals);
-    return hasRoom ? undefined : err({ code: "Overloaded" });
+  /** Refuses at once what can never be taken, or for which there is no room now. */
+  refusal(bytes: number): Refusal | undefined {
+    return refusalOf(bytes, this.#options, this.proposals);
   }
 }

@@ -9,7 +9,7 @@
 import { as, assert, err, ok } from "@blixard/std";
 import type { LogIndex, PeerId, Result, Term } from "@blixard/std";
 import { emptyConf, encodeConfChange, status, step } from "@blixard/raft";
-import type { ConfChange, Persist, RaftStatus, SnapshotMeta } from "@blixard/raft";
+import type { ConfChange, Persist, RaftState, RaftStatus, SnapshotMeta } from "@blixard/raft";
 
 import { DiskIo } from "../io.ts";
 import type { IoTask } from "../io.ts";
@@ -41,6 +41,16 @@ interface Unreadable {
 export interface Bootstrap {
   /** All of them voters. */
   readonly members: readonly Member[];
+}
+
+export interface RaftNodeInspection {
+  readonly phase: "starting" | "running" | "stopping" | "stopped" | "failed";
+  readonly disk: "fine" | "full" | "hung";
+  /** Acknowledged log content was lost here and is not yet back. */
+  readonly damaged: boolean;
+  readonly pendingProposals: number;
+  readonly pendingReads: number;
+  readonly snapshotIndex: LogIndex;
 }
 
 export class RaftNode<Response> {
@@ -125,7 +135,9 @@ export class RaftNode<Response> {
       },
       node.log,
     );
-    this.#settling = new DiskWatch(log);
+    this.#settling = new DiskWatch(log, Infinity, (state) =>
+      this.#deps.onEvent({ kind: "disk", state }),
+    );
     this.#settle(log, node, () => this.#run(log, node));
   }
 
@@ -297,7 +309,7 @@ export class RaftNode<Response> {
       done(refused ?? this.#unavailable());
       return;
     }
-    if (engine.isStalled) {
+    if (engine.log.stalled) {
       done(err({ code: "DiskFull" }));
       return;
     }
@@ -336,8 +348,20 @@ export class RaftNode<Response> {
   transferLeader(to: PeerId): void {
     const engine = this.#accepting();
     if (engine === undefined) return;
-    step(engine.state, { kind: "transferLeader", to });
+    engine.transferLeader(to);
     engine.pump();
+  }
+
+  /**
+   * As confirmLeadership, but without a quorum round while the lease holds. Needs the option
+   * `leaseReads`; without it, a round each time.
+   */
+  leaseRead(deadlineMs: number, done: (result: Result<LogIndex, ProposeError>) => void): void {
+    const engine = this.#accepting();
+    const index = engine?.leaseIndex();
+    if (engine === undefined || index === undefined) this.#read(deadlineMs, true, done);
+    else if (engine.reads.count >= limits.PENDING_READS_MAX) done(err({ code: "Overloaded" }));
+    else engine.reads.addConfirmed(index, deadlineMs, done);
   }
 
   /** Takes a snapshot now, unless one is under way or there is nothing new. */
@@ -359,6 +383,31 @@ export class RaftNode<Response> {
       conf: emptyConf(),
       progress: [],
     };
+  }
+
+  /** What the protocol's status does not tell. */
+  inspect(): RaftNodeInspection {
+    const engine = this.#engine;
+    const phase = this.#phase;
+    return {
+      phase: phase === "new" || phase === "recovering" ? "starting" : phase,
+      disk: engine?.diskState ?? this.#settling?.state ?? "fine",
+      damaged: engine?.log.damaged ?? false,
+      pendingProposals: engine?.proposals.count ?? 0,
+      pendingReads: engine?.reads.count ?? 0,
+      snapshotIndex: engine?.state.snapshot.index ?? as<LogIndex>(0),
+    };
+  }
+
+  /** Whether a proposal of so many bytes would be taken now. */
+  hasRoom(bytes: number): boolean {
+    const engine = this.#accepting();
+    return engine !== undefined && engine.refusal(bytes) === undefined;
+  }
+
+  /** The protocol's state, to be looked at only: for observers such as the simulator's checkers. */
+  protocol(): Readonly<RaftState> | undefined {
+    return this.#engine?.state;
   }
 
   /** Members as of what was applied here, by id. */
@@ -392,7 +441,7 @@ export class RaftNode<Response> {
     if (engine.tickCount < this.#stopAtTick) {
       const others = engine.state.conf.voters.some((peer) => peer !== this.#options.id);
       if (engine.state.role === "leader" && others) return;
-      if (!engine.isLogIdle) return;
+      if (!engine.log.idle) return;
     }
     this.#phase = "stopped";
     engine.close();

@@ -1,7 +1,7 @@
 /** Linearizable reads: an index confirmed by a quorum round, then a wait until it is applied here. */
 
 import { as, err, ok } from "@blixard/std";
-import type { LogIndex, PeerId, Result } from "@blixard/std";
+import type { LogIndex, PeerId, Result, Term } from "@blixard/std";
 import type { ReadState, StepError } from "@blixard/raft";
 
 import { FORWARD_RESEND_TICKS } from "../limits.ts";
@@ -34,6 +34,15 @@ export interface ReadHost {
   readonly leader: () => PeerId | 0;
   readonly readIndex: (context: number) => StepError | undefined;
   readonly send: (to: PeerId, envelope: Envelope) => boolean;
+  /** A quorum confirmed this leader in a round begun no earlier than the tick of `began`. */
+  readonly onConfirmed?: (began: ReadBegin) => void;
+  readonly begin?: () => ReadBegin;
+}
+
+/** When and in which term a read was handed to the protocol. */
+export interface ReadBegin {
+  readonly term: Term;
+  readonly atMs: number;
 }
 
 export class Reads {
@@ -42,7 +51,10 @@ export class Reads {
   /** By request id, asked of the leader over the network. */
   readonly #groups = new Map<number, Group>();
   /** By context, asked of the protocol here. */
-  readonly #own = new Map<number, Read[]>();
+  readonly #own = new Map<
+    number,
+    { readonly reads: Read[]; readonly began: ReadBegin | undefined }
+  >();
   readonly #forPeers = new Map<number, { from: PeerId; life: number; id: number }>();
   /** Confirmed, not yet applied. */
   #confirmed: { readonly index: LogIndex; readonly reads: readonly Read[] }[] = [];
@@ -63,6 +75,12 @@ export class Reads {
     this.#waiting.push({ deadlineMs, hereOnly, done });
   }
 
+  /** A read whose index is known already: it waits only until that is applied here. */
+  addConfirmed(index: LogIndex, deadlineMs: number, done: Done): void {
+    this.#count++;
+    this.#answered([{ deadlineMs, hereOnly: true, done }], index);
+  }
+
   #finish(read: Read, result: Parameters<Done>[0]): void {
     this.#count--;
     read.done(result);
@@ -73,8 +91,9 @@ export class Reads {
     const leader = this.#host.leader();
     if (leader === this.#host.self) {
       const context = this.#nextContext++;
+      const began = this.#host.begin?.();
       if (this.#host.readIndex(context) !== undefined) return;
-      this.#own.set(context, this.#waiting);
+      this.#own.set(context, { reads: this.#waiting, began });
       this.#waiting = [];
       return;
     }
@@ -124,10 +143,11 @@ export class Reads {
       this.#host.send(from, { kind: "readReply", life, id, index });
       return;
     }
-    const reads = this.#own.get(read.context);
-    if (reads === undefined) return;
+    const own = this.#own.get(read.context);
+    if (own === undefined) return;
     this.#own.delete(read.context);
-    this.#answered(reads, read.index);
+    if (read.index !== undefined && own.began !== undefined) this.#host.onConfirmed?.(own.began);
+    this.#answered(own.reads, read.index);
   }
 
   /** Without an index the leader lost its place: ask again, whoever leads now. */
@@ -179,10 +199,7 @@ export class Reads {
         return read.deadlineMs > nowMs;
       });
     this.#waiting = keep(this.#waiting);
-    for (const reads of [
-      ...this.#own.values(),
-      ...[...this.#groups.values()].map((g) => g.reads),
-    ]) {
+    for (const { reads } of [...this.#own.values(), ...this.#groups.values()]) {
       const left = keep(reads);
       if (left.length < reads.length) reads.splice(0, reads.length, ...left);
     }
@@ -198,7 +215,7 @@ export class Reads {
   close(): void {
     const all = [
       ...this.#waiting.splice(0),
-      ...[...this.#own.values()].flat(),
+      ...[...this.#own.values()].flatMap(({ reads }) => reads),
       ...[...this.#groups.values()].flatMap(({ reads }) => reads),
       ...this.#confirmed.splice(0).flatMap(({ reads }) => reads),
     ];

@@ -8,12 +8,13 @@ import { assert, present } from "@blixard/std";
 import type { DiskError } from "@blixard/std";
 import type { Entry, HardState, Persist, SnapshotMeta } from "@blixard/raft";
 
-import { IoFailure, joinPath, perform, removeFile } from "../io.ts";
-import type { DiskIo, IoResult, IoTask } from "../io.ts";
+import { joinPath, removeFile } from "../io.ts";
+import type { DiskIo, IoResult } from "../io.ts";
 import { BATCH_BYTES_MAX, RECORD_BYTES_TARGET } from "../limits.ts";
 import { encodeBatch, entryBytes, recordBytes, SEGMENT_HEADER_BYTES } from "./format.ts";
 import { segmentName } from "./format.ts";
 import type { LogRecord } from "./format.ts";
+import { createSegment, removeSegments } from "./segment-files.ts";
 import type { RecoveredLog, SegmentInfo } from "./recovery.ts";
 import { encodeSlot, SLOT_HEADER_BYTES, slotOffset, WATERMARK_NAME } from "./watermark.ts";
 import type { Slot } from "./watermark.ts";
@@ -104,6 +105,11 @@ export class Log {
   get stalled(): boolean {
     if (this.#writeFull) return true;
     return this.#spareFull && this.#head < this.#queue.length && !this.#flushing;
+  }
+
+  /** Changes whenever something became durable while more waits; 0 when nothing waits. */
+  get flushUnderWay(): number {
+    return this.idle ? 0 : this.#slot.sequence + 1;
   }
 
   get damaged(): boolean {
@@ -465,35 +471,4 @@ export class Log {
       else this.#fail(result.error);
     });
   }
-}
-
-function* createSegment(
-  dir: string,
-  segment: number,
-  sizeBytes: number,
-): IoTask<"created" | "full"> {
-  const path = joinPath(dir, segmentName(segment));
-  // A spare of an earlier attempt holds nothing yet.
-  yield* removeFile(path);
-  const results = yield [
-    { kind: "create", path, sizeBytes },
-    { kind: "sync", path },
-  ];
-  const failed = results.filter((result) => !result.ok).map((result) => result.error);
-  // Nothing was stored in it yet: a file for which there is no room is removed and forgotten.
-  if (failed.some((error) => error.code === "NoSpace")) {
-    yield* removeFile(path);
-    return "full";
-  }
-  if (failed[0] !== undefined) throw new IoFailure(failed[0]);
-  yield* perform({ kind: "syncDir", dir });
-  return "created";
-}
-
-function* removeSegments(
-  dir: string,
-  doomed: readonly { readonly segment: number }[],
-): IoTask<void> {
-  for (const { segment } of doomed) yield* removeFile(joinPath(dir, segmentName(segment)));
-  yield* perform({ kind: "syncDir", dir });
 }

@@ -1,0 +1,97 @@
+/** Presets and what can be tuned. Everything has a default; relations are checked when a cluster starts. */
+
+import { fail } from "@blixard/std";
+
+import * as limits from "../limits.ts";
+
+export interface ClusterTuning {
+  /** The clock of elections and heartbeats. */
+  readonly tickMs: number;
+  /** Election timeouts are uniform in [n, 2n-1] ticks. */
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  /** Size of a preallocated log segment. */
+  readonly segmentBytes: number;
+  /** A snapshot is taken, and the log behind it released, after so many bytes, entries or ms. */
+  readonly snapshotEveryBytes: number;
+  readonly snapshotEveryEntries: number;
+  readonly snapshotEveryMs: number;
+  /** One encoded command. */
+  readonly maxCommandBytes: number;
+  /** Calls under way on this member; beyond it: Overloaded. */
+  readonly maxPendingProposals: number;
+  /** Deadline of calls that name none. */
+  readonly callTimeoutMs: number;
+  /** Exactly-once sessions. All members must agree; it cannot be changed later. */
+  readonly sessions: boolean;
+  /** Allows lease reads; see Consistency. All members must agree. */
+  readonly leaseReads: boolean;
+}
+
+export type Preset = "development" | "testing" | "production";
+
+const PRODUCTION: ClusterTuning = {
+  tickMs: 100,
+  electionTicks: 10,
+  heartbeatTicks: 2,
+  segmentBytes: 64 * 1024 * 1024,
+  snapshotEveryBytes: 64 * 1024 * 1024,
+  snapshotEveryEntries: 500_000,
+  snapshotEveryMs: 60 * 60 * 1000,
+  maxCommandBytes: 1024 * 1024,
+  maxPendingProposals: 16_384,
+  callTimeoutMs: 10_000,
+  sessions: true,
+  leaseReads: true,
+};
+
+/**
+ * production: elections after 1 to 2 s, for machines that others share.
+ * development: the same on little disk, elections after 0.3 to 0.6 s.
+ * testing: elections after 60 to 120 ms, small segments, frequent snapshots.
+ */
+export const PRESETS: Readonly<Record<Preset, ClusterTuning>> = {
+  production: PRODUCTION,
+  development: {
+    ...PRODUCTION,
+    tickMs: 30,
+    segmentBytes: 4 * 1024 * 1024,
+    snapshotEveryBytes: 8 * 1024 * 1024,
+    snapshotEveryEntries: 50_000,
+  },
+  testing: {
+    ...PRODUCTION,
+    tickMs: 6,
+    segmentBytes: 256 * 1024,
+    snapshotEveryBytes: 512 * 1024,
+    snapshotEveryEntries: 2_000,
+    maxCommandBytes: 64 * 1024,
+  },
+};
+
+/** The preset with some values replaced; fails with InvalidArgument naming the value that is wrong. */
+export function clusterTuning(
+  preset: Preset,
+  overrides: Partial<ClusterTuning> = {},
+): ClusterTuning {
+  const tuning = { ...PRESETS[preset], ...overrides };
+  const { electionTicks, heartbeatTicks, segmentBytes, maxCommandBytes } = tuning;
+  for (const [name, value] of Object.entries(tuning)) {
+    if (typeof value === "boolean") continue;
+    if (!Number.isFinite(value) || value <= 0) wrong(name, "it must be a positive number");
+  }
+  if (heartbeatTicks * 3 > electionTicks) {
+    wrong("electionTicks", `it must be at least three times heartbeatTicks, ${heartbeatTicks}`);
+  }
+  if (segmentBytes < limits.SEGMENT_BYTES_MIN || segmentBytes > limits.SEGMENT_BYTES_MAX) {
+    wrong("segmentBytes", `from ${limits.SEGMENT_BYTES_MIN} to ${limits.SEGMENT_BYTES_MAX}`);
+  }
+  if (maxCommandBytes > limits.COMMAND_BYTES_MAX) {
+    wrong("maxCommandBytes", `at most ${limits.COMMAND_BYTES_MAX}`);
+  }
+  return tuning;
+}
+
+function wrong(field: string, reason: string): never {
+  fail("InvalidArgument", { field, reason }, `The option ${field} is wrong: ${reason}`);
+}

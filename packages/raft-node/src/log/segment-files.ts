@@ -1,0 +1,37 @@
+/** Making and removing the files of segments. */
+
+import { IoFailure, joinPath, perform, removeFile } from "../io.ts";
+import type { IoTask } from "../io.ts";
+import { segmentName } from "./format.ts";
+
+/** Preallocates a segment; "full" when there is no room for it, and then nothing is left behind. */
+export function* createSegment(
+  dir: string,
+  segment: number,
+  sizeBytes: number,
+): IoTask<"created" | "full"> {
+  const path = joinPath(dir, segmentName(segment));
+  // A spare of an earlier attempt holds nothing yet.
+  yield* removeFile(path);
+  const results = yield [
+    { kind: "create", path, sizeBytes },
+    { kind: "sync", path },
+  ];
+  const failed = results.filter((result) => !result.ok).map((result) => result.error);
+  // Nothing was stored in it yet: a file for which there is no room is removed and forgotten.
+  if (failed.some((error) => error.code === "NoSpace")) {
+    yield* removeFile(path);
+    return "full";
+  }
+  if (failed[0] !== undefined) throw new IoFailure(failed[0]);
+  yield* perform({ kind: "syncDir", dir });
+  return "created";
+}
+
+export function* removeSegments(
+  dir: string,
+  doomed: readonly { readonly segment: number }[],
+): IoTask<void> {
+  for (const { segment } of doomed) yield* removeFile(joinPath(dir, segmentName(segment)));
+  yield* perform({ kind: "syncDir", dir });
+}

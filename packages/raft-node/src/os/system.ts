@@ -1,0 +1,21 @@
+/** The operating system as the ports of a cluster. */
+
+import { randomBytes } from "node:crypto";
+import { uptime } from "node:os";
+
+import type { ClusterPorts } from "../cluster/types.ts";
+import { createOsDisk } from "./disk.ts";
+
+export const systemPorts: ClusterPorts = {
+  clock: {
+    monotonicMs: () => performance.now(),
+    bootMs: () => uptime() * 1000,
+    wallMs: () => Date.now(),
+  },
+  random: { u32: () => randomBytes(4).readUInt32LE(0) },
+  openDisk: createOsDisk,
+  every: (intervalMs, run) => {
+    const timer = setInterval(run, intervalMs);
+    return () => clearInterval(timer);
+  },
+};

@@ -1,0 +1,33 @@
+/** Any transport between nodes that speaks in channels and peers (such as @blixard/net) for a cluster. */
+
+import type { Network, PeerId } from "@blixard/std";
+
+import type { ClusterTransport } from "../cluster/types.ts";
+import type { Member } from "../types.ts";
+
+/** What is asked of it: a structural part of @blixard/net's Transport. */
+export interface PeerNetwork<Peer> {
+  channel(channel: "raft"): Network;
+  onMessage(channel: "raft", listener: (from: PeerId, message: Uint8Array) => void): void;
+  setPeers(peers: readonly Peer[]): void;
+  close(): Promise<void>;
+}
+
+/**
+ * `peerOf` reads a peer's key and address from the member's context, which replicates with the
+ * membership; undefined for a context that does not tell.
+ */
+export function peerTransport<Peer>(
+  network: PeerNetwork<Peer>,
+  peerOf: (member: Member) => Peer | undefined,
+): ClusterTransport {
+  return {
+    network: network.channel("raft"),
+    onMessage: (listener) => network.onMessage("raft", listener),
+    setMembers: (members) => {
+      const peers = members.map(peerOf);
+      network.setPeers(peers.filter((peer) => peer !== undefined));
+    },
+    close: () => network.close(),
+  };
+}
