@@ -27,4 +27,11 @@ export const WILD_DRIFT_PPM = 500_000;
 /** Runs that the command line keeps of its failures. */
 export const FAILURES_KEPT_MAX = 20;
 
+/** How long a connection that was reset takes to come back. */
+export const RECONNECT_US = 50_000;
+/** Filler of the largest register commands. */
+export const FILLER_BYTES_MAX = 2500;
+/** Ticks within which a node that was told to stop has stopped; raft-node promises fewer. */
+export const STOP_TICKS_MAX = 80;
+
 assert(CLOCK_DRIFT_PPM_MAX < WILD_DRIFT_PPM, "wild clocks drift further than good ones");

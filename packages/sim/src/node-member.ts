@@ -151,6 +151,9 @@ export class NodeMember<Response> implements Victim {
       case "restored":
         world.note(host.id, `restored at ${event.index}`);
         break;
+      case "snapshot":
+      case "disk":
+        break;
     }
     onEvent?.(this, event);
   }

@@ -92,6 +92,8 @@ export interface ClusterPlan {
   readonly segmentBytes: number;
   readonly snapshotEveryEntries: number;
   readonly snapshotEveryBytes: number;
+  /** Leaders answer reads by their lease, and clocks keep to what leases assume of them. */
+  readonly leaseReads: boolean;
   /** One-way delay of a healthy link. */
   readonly linkUs: readonly [min: number, max: number];
   /** One operation of a healthy disk; a sync takes ten times as long. */

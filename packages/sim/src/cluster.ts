@@ -1,0 +1,153 @@
+/** All machines of a run, and the operator who keeps the membership as it is wanted. */
+
+import type { ConfChange } from "@blixard/raft";
+import { as, type PeerId, present, type Prng } from "@blixard/std";
+import { RaftChecker } from "./check/raft-checker.ts";
+import { SimNetwork } from "./io/network.ts";
+import { Machine, type MachineDeps } from "./machine.ts";
+import type { ClusterPlan } from "./plan.ts";
+import type { World } from "./world/world.ts";
+
+const OPERATOR_EVERY_US = 400_000;
+const CHANGE_DEADLINE_MS = 4000;
+/** A learner this close to the leader's log becomes a voter. */
+const PROMOTE_LAG = 20;
+
+export type Part = "voter" | "learner" | "none";
+
+export class Cluster<R> {
+  readonly world: World;
+  readonly plan: ClusterPlan;
+  readonly checker: RaftChecker;
+  readonly network: SimNetwork;
+  readonly machines: Machine<R>[] = [];
+  readonly founders: readonly PeerId[];
+  /** What the operator wants each machine to be, by machine - 1. */
+  readonly wanted: Part[] = [];
+  memberChanges = 0;
+  /** Called when a machine that was meant to change its part has. */
+  onChanged: (machine: number) => void = () => undefined;
+  /** Whether the operator works at all; the control plane has a leader loop of its own for that. */
+  readonly #operates: boolean;
+  readonly #random: Prng;
+  #nextPeer: number;
+  #isChanging = false;
+
+  constructor(
+    world: World,
+    plan: ClusterPlan,
+    start: MachineDeps<R>["start"],
+    options: {
+      readonly hardware?: (machine: number) => NonNullable<MachineDeps<R>["hardware"]>;
+      readonly operates: boolean;
+    },
+  ) {
+    this.world = world;
+    this.plan = plan;
+    this.checker = new RaftChecker(world);
+    this.network = new SimNetwork(world, plan.linkUs);
+    this.#operates = options.operates;
+    this.#random = world.stream("operator", 0);
+    const { voters, learners, spares } = plan;
+    this.founders = Array.from({ length: voters }, (_, i) => as<PeerId>(i + 1));
+    const { checker, network, founders } = this;
+    for (let id = 1; id <= voters + learners + spares; id++) {
+      this.wanted.push(id <= voters ? "voter" : id <= voters + learners ? "learner" : "none");
+      const hardware = options.hardware?.(id);
+      const deps = { world, checker, network, cluster: plan, founders, start };
+      this.machines.push(new Machine<R>(hardware === undefined ? deps : { ...deps, hardware }, id));
+    }
+    this.#nextPeer = this.machines.length + 1;
+  }
+
+  machine(id: number): Machine<R> {
+    return present(this.machines[id - 1], `machine ${id}`);
+  }
+
+  start(): void {
+    for (const machine of this.machines) machine.start();
+    if (this.#operates) this.#operateLater();
+  }
+
+  /** Whoever leads the highest term, among those that are up. */
+  leader(): Machine<R> | undefined {
+    let best: Machine<R> | undefined;
+    let bestTerm = -1;
+    for (const machine of this.machines) {
+      if (!machine.isServing) continue;
+      const state = machine.raft?.protocol();
+      if (state?.role !== "leader" || state.term <= bestTerm) continue;
+      best = machine;
+      bestTerm = state.term;
+    }
+    return best;
+  }
+
+  /** The machine's disk is replaced; it will be joined under a new id. */
+  replaceDisk(machine: Machine<R>): void {
+    machine.replaceDisk(as<PeerId>(this.#nextPeer++));
+  }
+
+  #operateLater(): void {
+    const delayUs = OPERATOR_EVERY_US + this.#random.below(100_000);
+    this.world.after(delayUs, undefined, "operator", 0, () => {
+      this.#operateLater();
+      this.#operate();
+    });
+  }
+
+  #operate(): void {
+    for (const machine of this.machines) {
+      if (!machine.isBroken) continue;
+      this.replaceDisk(machine);
+      machine.start();
+    }
+    const leader = this.leader();
+    if (leader?.raft === undefined || this.#isChanging) return;
+    const change = this.#nextChange(leader);
+    if (change === undefined) return;
+    this.#isChanging = true;
+    const deadlineMs = leader.clock.monotonicMs() + CHANGE_DEADLINE_MS;
+    this.world.note(leader.id, `proposes ${change.op} p${change.peer}`);
+    leader.raft.changeMembership(change, deadlineMs, (result) => {
+      this.#isChanging = false;
+      if (!result.ok) return;
+      this.memberChanges++;
+      const changed = this.machines.find(({ peer }) => peer === change.peer);
+      if (changed !== undefined) this.onChanged(changed.id);
+    });
+    leader.observe();
+    // A leader that dies never answers.
+    this.world.after(CHANGE_DEADLINE_MS * 1000, undefined, "operator", 1, () => {
+      this.#isChanging = false;
+    });
+  }
+
+  #nextChange(leader: Machine<R>): ConfChange | undefined {
+    const state = leader.raft?.protocol();
+    if (state === undefined) return undefined;
+    const { voters, learners } = state.conf;
+    const context = new Uint8Array();
+    const known = new Set<number>(this.machines.map(({ peer }) => peer));
+    const stale = [...voters, ...learners].find((peer) => !known.has(peer));
+    if (stale !== undefined) return { op: "removeMember", peer: stale, context };
+    for (const { peer, host, isRecovered, id } of this.machines) {
+      const wanted = this.wanted[id - 1] ?? "none";
+      const isVoter = voters.includes(peer);
+      const isLearner = learners.includes(peer);
+      if (wanted === "none" || (wanted === "learner" && isVoter)) {
+        // The leader itself would have to hand over first; it is left for the next time.
+        if ((isVoter || isLearner) && peer !== leader.peer && voters.length > 2) {
+          return { op: "removeMember", peer, context };
+        }
+        continue;
+      }
+      if (isVoter || (isLearner && wanted === "learner") || !host.up || !isRecovered) continue;
+      if (!isLearner) return { op: "addLearner", peer, context };
+      const progress = state.progress.get(peer);
+      if (progress === undefined || !progress.active || progress.match === 0) continue;
+      if (progress.match + PROMOTE_LAG >= state.commit) return { op: "addVoter", peer, context };
+    }
+    return undefined;
+  }
+}
