@@ -1,6 +1,7 @@
 /** What every VmDriver must do: the same cases for the fake one and for real ones. */
 
 import assert from "node:assert/strict";
+import { constants, getPriority } from "node:os";
 import { after, before, describe, test } from "node:test";
 import { present } from "@blixard/std";
 import { hostClock } from "./clock.ts";
@@ -15,6 +16,7 @@ import {
   World,
 } from "./compliance-world.ts";
 import { type StampedLine, readStampedConsole } from "./console/reader.ts";
+import { LIMITS } from "./limits.ts";
 import type { InstanceStatus, VmDriver } from "./types.ts";
 
 export type { ComplianceSetup } from "./compliance-world.ts";
@@ -100,6 +102,8 @@ function lifecycle(get: Get): void {
     const running = await world.run(driver, spec, 3);
     assert.equal(running.epoch, 3);
     const backend = present(running.backendPid, "backend pid");
+    const least = Math.min(getPriority() + LIMITS.guestNice, constants.priority.PRIORITY_LOW);
+    assert.ok(getPriority(backend) >= least, "guests yield to daemons");
     await assert.rejects(driver.start(spec.vmId, world.lease(4)), refusedWith("Conflict"));
     await assert.rejects(driver.delete(spec.vmId), refusedWith("Conflict"));
     await driver.stop(spec.vmId, { graceMs: 60_000 });

@@ -11,6 +11,8 @@ import type { Probe, VmDriver } from "./types.ts";
 
 export interface DriverOptions extends SupervisedDriverOptions {
   readonly images: ImageStore;
+  /** For drivers that can: the share of a core that each VM may use, 1000: all of one. */
+  readonly cpuMillicores?: number;
 }
 
 /** "fake" runs no guest and isolates nothing: it is for tests and never chosen by itself. */
@@ -21,7 +23,8 @@ export type DriverName = (typeof DRIVER_NAMES)[number];
 
 const BACKENDS: { readonly [N in DriverName]: (options: DriverOptions) => Backend } = {
   qemu: (options) => new QemuBackend({ ...options, scratch: options.dataDir }),
-  embedded: () => new EmbeddedBackend(),
+  embedded: ({ cpuMillicores }) =>
+    new EmbeddedBackend(cpuMillicores === undefined ? {} : { cpuMillicores }),
   fake: () => fakeBackend,
 };
 

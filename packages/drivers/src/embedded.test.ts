@@ -6,12 +6,14 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { present } from "@blixard/std";
 import { hostClock } from "./clock.ts";
-import { goneOf, refusedWith, shell, World } from "./compliance-world.ts";
+import { goneOf, refusedWith, shell, until, World } from "./compliance-world.ts";
 import type { Backend } from "./driver/backend.ts";
 import { SupervisedDriver } from "./driver/driver.ts";
 import { EmbeddedBackend } from "./driver/embedded.ts";
 import { GuestImageStore } from "./image/guest-store.ts";
+import { spinner } from "./machine/testing/kernels.ts";
 import type { EmbeddedMachineConfig } from "./machine/types.ts";
+import { LIMITS } from "./limits.ts";
 import type { InstanceEnd, InstanceSpec, VmDriver } from "./types.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -103,6 +105,34 @@ test("what cannot be booted is DriverFailed at start, with the reason", async ()
   }
 });
 
+test("a machine uses no more than its share of a core, and says that it was held back", async () => {
+  const kernel = join(world.dataDir, "spinner");
+  await writeFile(kernel, spinner());
+  const limited = changed(() => ({ kernel, cpuMillicores: 200 }));
+  const spec = world.spec();
+  await limited.create(spec);
+  await limited.start(spec.vmId, world.lease(1));
+  const measure = async () => {
+    const { execution, process: usage } = await limited.stats(spec.vmId);
+    const { instructions, time } = present(execution, "instructions are counted");
+    const { cpuSeconds } = present(usage, "the host's count");
+    return { cpuSeconds, instructions, ...time };
+  };
+  const first = await measure();
+  const last = await until("a second, some of it used", 60_000, async () => {
+    const now = await measure();
+    const later = now.totalMs > first.totalMs + 1000;
+    return later && now.instructions > first.instructions ? now : undefined;
+  });
+  const wallSeconds = (last.totalMs - first.totalMs) / 1000;
+  const used = last.cpuSeconds - first.cpuSeconds;
+  // The host counts in hundredths of a second, and a slice is finished once begun.
+  assert.ok(used <= 0.2 * wallSeconds + 0.1, `${used} s of ${wallSeconds} s`);
+  assert.ok(last.throttledMs > 0);
+  await limited.kill(spec.vmId);
+  await limited.close();
+});
+
 test("what the machine does not have is refused by field, and other images by name", async () => {
   for (const wrong of [
     { vcpus: 2 },
@@ -129,12 +159,24 @@ test("memory and disk are those of the specification, and the disk keeps over a 
   assert.equal(Number(sectors) * 512, diskBytes);
   const script =
     "mke2fs /dev/vda > /dev/null && mount -t ext4 /dev/vda /mnt && echo kept > /mnt/file && " +
-    "head -c 4m /dev/urandom > /mnt/noise && md5sum < /mnt/noise && sync";
+    "dd if=/dev/urandom of=/mnt/noise bs=1M count=4 2>/dev/null && md5sum < /mnt/noise && sync";
   const sum = await shell(driver, spec.vmId, script);
   await driver.kill(spec.vmId);
   await world.run(driver, spec, 2);
   const again = "mount -t ext4 /dev/vda /mnt && md5sum < /mnt/noise && cat /mnt/file";
   assert.equal(await shell(driver, spec.vmId, again), `${sum}kept\n`);
+  const fill =
+    "mkdir /fill && mount -t tmpfs -o size=100% fill /fill && while read name kib unit; do " +
+    "if [ $name = MemAvailable: ]; then room=$((kib / 1024 - 10)); fi; done < /proc/meminfo && " +
+    "dd if=/dev/zero of=/fill/all bs=1M count=$room 2>/dev/null";
+  await shell(driver, spec.vmId, fill);
+  const { process: usage, counters } = await driver.stats(spec.vmId);
+  const touched = counters["memory"]?.["touchedBytes"] ?? 0;
+  assert.ok(touched > 0.85 * spec.memoryBytes && touched <= spec.memoryBytes, String(touched));
+  const resident = present(usage, "the host's count").residentBytes;
+  assert.ok(resident >= touched && resident <= spec.memoryBytes + LIMITS.embeddedOverheadBytes);
+  assert.equal(counters["memory"]?.["ramBytes"], spec.memoryBytes);
+  assert.ok((counters["disk0"]?.["readBytes"] ?? 0) >= 4 * MEBIBYTE);
   await driver.kill(spec.vmId);
 });
 

@@ -39,6 +39,15 @@ export const LIMITS = {
   embeddedInputBytes: 64 * 1024,
   /** Bytes of guest output that wait for their reader; above it the guest is held. */
   embeddedOutputBytes: 8 * 1024 * 1024,
+  /** Added to the daemon's own nice level: consensus and leases come before busy guests. */
+  guestNice: 5,
+  /** The least share of a core that a guest may be given, in thousandths: below it none boots. */
+  cpuMillicoresMin: 10,
+  cpuMillicoresMax: 64_000,
+  /** V8's heap in an embedded machine's process; the guest's memory lies outside. */
+  embeddedHeapBytes: 256 * 1024 * 1024,
+  /** What such a process has resident beside the guest's RAM: its tables, code and heap, and Node. */
+  embeddedOverheadBytes: 256 * 1024 * 1024,
   /** Groups of counters, and counters of a group. */
   statsNames: 128,
   /** A machine's answer to a question about its statistics; it looks between two slices. */

@@ -71,6 +71,7 @@ test("damaged files are Corrupt, name the field and stay as they are", async () 
     [whole.replace("n1", "N 1"), /name: expected a DNS label/],
     [`${whole}surprise = 1\n`, /surprise/],
     [whole.replace("7446", "99999"), /listen: port above 65535/],
+    [`${whole}[limits]\nvmCpuMillicores = 5\n`, /limits\.vmCpuMillicores/],
   ] as const) {
     writeFileSync(toml, text);
     await assert.rejects(readNodeConfig(scratch), (thrown) => {

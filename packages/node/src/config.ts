@@ -33,6 +33,13 @@ const NodeToml = z.strictObject({
       diskBytes: z.int().min(0).optional(),
     })
     .optional(),
+  /** What VMs may use at most; for now the embedded driver alone keeps to it. */
+  limits: z
+    .strictObject({
+      /** The share of a core that each VM may use, in thousandths. */
+      vmCpuMillicores: z.int().min(10).max(64_000).optional(),
+    })
+    .optional(),
   labels: z.record(z.string().min(1).max(63), z.string().max(255)).optional(),
 });
 export type NodeConfig = z.infer<typeof NodeToml>;

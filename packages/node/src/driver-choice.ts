@@ -24,6 +24,8 @@ export async function chooseDriver(
   log: Logger,
 ): Promise<ChosenDriver> {
   const images = new DirImageStore(config.images ?? defaultImagesDir());
+  const cpuMillicores = config.limits?.vmCpuMillicores;
+  const cpu = cpuMillicores === undefined ? {} : { cpuMillicores };
   let first: ChosenDriver | undefined;
   for (const wanted of config.drivers) {
     const name = DRIVER_NAMES.find((known) => known === wanted);
@@ -35,7 +37,7 @@ export async function chooseDriver(
         "edit drivers in node.toml",
       );
     }
-    const driver = createDriver(name, { dataDir: join(dataDir, "vms"), images });
+    const driver = createDriver(name, { dataDir: join(dataDir, "vms"), images, ...cpu });
     const probe = await driver.probe();
     if (probe.available) {
       log.info({ driver: name, accel: probe.accel, version: probe.version }, "driver found");

@@ -14,12 +14,20 @@ import { DISK_FILE, makeDisk } from "./disk.ts";
 /** The emulator has one hart. */
 const VCPUS = 1;
 
+export interface EmbeddedBackendOptions {
+  readonly images?: ImageStore;
+  /** The share of a core that each VM may use, 1000: all of one. Default: what there is. */
+  readonly cpuMillicores?: number;
+}
+
 export class EmbeddedBackend implements Backend {
   readonly name = "embedded";
   readonly #images: ImageStore;
+  readonly #cpuMillicores: number | undefined;
 
-  constructor(images: ImageStore = new GuestImageStore()) {
-    this.#images = images;
+  constructor(options: EmbeddedBackendOptions = {}) {
+    this.#images = options.images ?? new GuestImageStore();
+    this.#cpuMillicores = options.cpuMillicores;
   }
 
   probe(): Promise<Probe> {
@@ -41,6 +49,7 @@ export class EmbeddedBackend implements Backend {
       cmdline: `${image.cmdline} panic=-1`,
       memoryBytes: spec.memoryBytes,
       ...(spec.diskBytes === 0 ? {} : { disk: join(folder, DISK_FILE) }),
+      ...(this.#cpuMillicores === undefined ? {} : { cpuMillicores: this.#cpuMillicores }),
     };
   }
 }

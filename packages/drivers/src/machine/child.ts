@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { Socket } from "node:net";
+import { constants as os, getPriority, setPriority } from "node:os";
 import { BlixardError, failure } from "@blixard/std";
 import { LIMITS } from "../limits.ts";
 import { hostOs, type ProcessIdentity } from "../os/index.ts";
@@ -42,6 +43,7 @@ export async function spawnMachine(
     cwd: "/",
   });
   const closed = watch(child, log);
+  yieldToDaemon(child, log);
   await new Promise<void>((resolve, reject) => {
     child.once("spawn", resolve);
     child.once("error", (error) => reject(failed(driver, `${program}: ${error.message}`, error)));
@@ -59,6 +61,17 @@ export async function spawnMachine(
     kill: () => child.kill("SIGKILL"),
     closed,
   };
+}
+
+/** At once, while it has one thread, from which all others inherit it. */
+function yieldToDaemon({ pid }: ChildProcess, log: (line: string) => void): void {
+  if (pid === undefined) return;
+  try {
+    setPriority(pid, Math.min(getPriority() + LIMITS.guestNice, os.priority.PRIORITY_LOW));
+  } catch (caught) {
+    // A machine that cannot be slowed down, or is gone already, is no reason to run none.
+    log(`nice: ${caught instanceof Error ? caught.message : String(caught)}`);
+  }
 }
 
 function watch(child: ChildProcess, log: (line: string) => void): MachineChild["closed"] {

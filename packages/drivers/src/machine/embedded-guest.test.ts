@@ -8,6 +8,7 @@ import { GuestImageStore } from "../image/guest-store.ts";
 import { type DiskFile, RawDisk } from "./embedded-disk.ts";
 import { EmbeddedGuest, type GuestEnd, type GuestDisk } from "./embedded-guest.ts";
 import { loadImage } from "./embedded-image.ts";
+import { chatterbox } from "./testing/kernels.ts";
 
 const MEBIBYTE = 1024 * 1024;
 const DISK_BYTES = 4 * MEBIBYTE;
@@ -98,26 +99,6 @@ test("what is not admitted runs no more instructions", async () => {
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(guest.instructions, ticks);
 });
-
-/** A kernel whose only deed is to print a page through the SBI's debug console, for ever. */
-function chatterbox(): Uint8Array {
-  const addi = (to: number, from: number, value: number): number =>
-    ((value & 0xfff) << 20) | (from << 15) | (to << 7) | 0x13;
-  const lui = (to: number, value: number): number => (value << 12) | (to << 7) | 0x37;
-  const [zero, t0, a0, a1, a2, a6, a7] = [0, 5, 10, 11, 12, 16, 17];
-  const [ecall, shiftT0, jumpOverHeader, jumpBack] = [0x73, 0x01f29293, 0x0400006f, 0xff5ff06f];
-  const call = [lui(a7, 0x44424), addi(a7, a7, 0x34e), addi(a6, zero, 0), addi(a2, zero, 0)];
-  const page = [addi(t0, zero, 1), shiftT0];
-  const program = [...call, ...page, addi(a1, t0, 0), lui(a0, 1), ecall, jumpBack];
-  const image = new Uint8Array(64 + program.length * 4);
-  const view = new DataView(image.buffer);
-  view.setUint32(0, jumpOverHeader, true);
-  view.setBigUint64(16, BigInt(image.length), true);
-  image.set(new TextEncoder().encode("RISCV"), 48);
-  view.setUint32(56, 0x05435352, true);
-  program.forEach((word, at) => view.setUint32(64 + at * 4, word, true));
-  return image;
-}
 
 test("a guest that prints through the SBI with nobody reading is held, and costs no more memory", async () => {
   const consoleOut = new Writable({ write: () => undefined });

@@ -18,7 +18,10 @@ import {
 import type { EmbeddedMachineConfig, Machine, MachineEnd } from "./types.ts";
 
 /** The guest's memory lies outside V8's heap, which stays small. */
-const V8_FLAGS = ["--max-semi-space-size=2", "--max-old-space-size=512"];
+const V8_FLAGS = [
+  "--max-semi-space-size=2",
+  `--max-old-space-size=${LIMITS.embeddedHeapBytes / 2 ** 20}`,
+];
 
 /** Errors: DriverFailed with the machine's words. */
 export async function startEmbedded(
