@@ -42,6 +42,8 @@ const KILLS = Number(values.kills);
 const SEED =
   values.seed === undefined ? Math.floor(performance.timeOrigin) % 1_000_000 : Number(values.seed);
 const VMS = ["tick-1", "tick-2", "tick-3"];
+/** As slow as a guest may be to boot on a busy machine, after the longest back-off of its restarts. */
+const START_MS = 150_000;
 const MEMORY_BYTES = 128 * 1024 * 1024;
 
 const faults = ["killDaemon", "killMachine", "pauseDaemon", "pauseMachine"] as const;
@@ -133,6 +135,16 @@ async function tickProgram(cluster: LocalCluster): Promise<string | undefined> {
   return program;
 }
 
+/** True when all run; throws how they are otherwise, so that a wait in vain says it. */
+async function allTick(node: LocalNode): Promise<true> {
+  const { items } = await node.client.listVms();
+  const tickers = items.filter((vm) => VMS.includes(vm.spec.name));
+  if (tickers.filter((vm) => vm.phase === "running").length === VMS.length) return true;
+  throw new Error(
+    tickers.map(({ spec, phase, reason }) => `${spec.name} ${phase}, ${reason}`).join("; "),
+  );
+}
+
 async function createTickers(cluster: LocalCluster): Promise<void> {
   const command = tickCommand(await tickProgram(cluster));
   const [node] = cluster.nodes;
@@ -146,10 +158,7 @@ async function createTickers(cluster: LocalCluster): Promise<void> {
       command,
     });
   }
-  await until("all VMs running", 60_000, async () => {
-    const { items } = await node.client.listVms();
-    return items.every((vm) => vm.phase === "running") ? true : undefined;
-  });
+  await until("all VMs running", START_MS, () => allTick(node));
 }
 
 /** After healing: every ticker runs, every node answers the same and holds what was acknowledged. */
@@ -157,11 +166,7 @@ async function checkState(cluster: LocalCluster, ledger: Ledger): Promise<string
   const wrong: string[] = [];
   const [first] = cluster.nodes;
   if (first === undefined) return ["no nodes"];
-  await until("all VMs running again", 90_000, async () => {
-    const { items } = await first.client.listVms();
-    const running = items.filter((vm) => VMS.includes(vm.spec.name) && vm.phase === "running");
-    return running.length === VMS.length ? true : undefined;
-  });
+  await until("all VMs running again", START_MS, () => allTick(first));
   for (const node of cluster.nodes) {
     const { items } = await node.client.listVms({ consistency: "linearizable" });
     const names = new Set(items.map((vm) => vm.spec.name));

@@ -9,6 +9,7 @@ import { acquireLease, expireLease } from "./apply/leases.ts";
 import { admitNode, createJoinToken, registerNode, removeNode } from "./apply/nodes.ts";
 import { claimStart, placeVm } from "./apply/placement.ts";
 import { reportVm } from "./apply/report.ts";
+import { settleVm } from "./apply/settle.ts";
 import { createVm, deleteVm, setDesired } from "./apply/vms.ts";
 import { decodeCommand } from "./codec.ts";
 import { owned, publish, type ControlState, type OwnedState } from "./state.ts";
@@ -46,6 +47,8 @@ function dispatch(tx: Transaction, command: Command): Outcome {
       return reportVm(tx, command);
     case "setDesired":
       return setDesired(tx, command);
+    case "settleVm":
+      return settleVm(tx, command);
     default:
       return err(unexpected());
   }

@@ -19,7 +19,12 @@ import { SAMPLES } from "./testing/samples.ts";
 import { epoch, META, nodeId, registrationOf, specOf, vmId, World } from "./testing/world.ts";
 import type { Command } from "./types.ts";
 
-const golden = readFileSync(new URL("testdata/commands.v1.txt", import.meta.url), "utf8");
+const golden = [1, 2].map((version) => ({
+  version,
+  lines: readFileSync(new URL(`testdata/commands.v${version}.txt`, import.meta.url), "utf8")
+    .trimEnd()
+    .split("\n"),
+}));
 
 function withBody(body: unknown, version = 1): Uint8Array {
   const json = typeof body === "string" ? body : JSON.stringify(body);
@@ -32,10 +37,15 @@ function refusal(bytes: Uint8Array): { code: string; message: string; data: obje
   return decoded.error;
 }
 
-test("golden bytes of every command kind of version 1 are read, and written, for ever", () => {
-  const lines = golden.trimEnd().split("\n");
+test("golden bytes of every command kind are read, and written, for ever", () => {
   const seen = new Map<string, string>();
-  for (const line of lines) seen.set(line.split(" ")[0] ?? "", line.split(" ")[1] ?? "");
+  for (const { version, lines } of golden) {
+    for (const line of lines) {
+      const [kind = "", bytes = ""] = line.split(" ");
+      seen.set(kind, bytes);
+      assert.equal(new Map(Object.entries(COMMAND_VERSIONS)).get(kind), version, kind);
+    }
+  }
   assert.deepEqual([...seen.keys()].sort(), Object.keys(COMMAND_VERSIONS).sort());
   for (const command of Object.values<Command>(SAMPLES)) {
     const bytes = fromHex(seen.get(command.kind) ?? "");

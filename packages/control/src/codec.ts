@@ -43,6 +43,7 @@ export const COMMAND_VERSIONS: { readonly [K in CommandKind]: number } = Object.
   removeNode: 1,
   reportVm: 1,
   setDesired: 1,
+  settleVm: 2,
 });
 
 /** What this software understands: a node registers with it. */
@@ -143,6 +144,16 @@ const DECODERS: { readonly [K in CommandKind]: Decoder<CommandOf<K>> } = {
   ),
   setDesired: record<CommandOf<"setDesired">>(
     { kind: oneOf("setDesired"), vmId: field.vmId, desired },
+    {},
+  ),
+  settleVm: record<CommandOf<"settleVm">>(
+    {
+      kind: oneOf("settleVm"),
+      vmId: field.vmId,
+      nodeId: field.nodeId,
+      leaseEpoch,
+      epoch: field.epoch,
+    },
     {},
   ),
 };

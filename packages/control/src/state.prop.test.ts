@@ -33,7 +33,7 @@ function aboutVm(prng: Prng, world: World): Command {
   const home = vm?.nodeId ?? nodeId(prng.between(1, NODES));
   const place = prng.chance(0.9) ? home : nodeId(prng.between(1, NODES));
   const leaseEpoch = near(prng, world.state.nodes.get(place)?.leaseEpoch ?? 0);
-  switch (prng.below(8)) {
+  switch (prng.below(9)) {
     case 0:
       return { kind: "setDesired", vmId: id, desired: pick(prng, "running", "stopped") };
     case 1:
@@ -41,6 +41,8 @@ function aboutVm(prng: Prng, world: World): Command {
     case 2:
     case 3:
       return claim(id, place, leaseEpoch);
+    case 4:
+      return settle(prng, world, id);
     default: {
       const phase = pick(
         prng,
@@ -52,6 +54,22 @@ function aboutVm(prng: Prng, world: World): Command {
       return { kind: "reportVm", vmId: id, ...node, epoch: at, phase, ...exit };
     }
   }
+}
+
+/** Few live for long here: one that does, if any. */
+function settle(prng: Prng, world: World, id: VmId): Command {
+  const live = [...world.state.vms.values()].filter(({ phase }) =>
+    /^(starting|running|stopping)$/.test(phase),
+  );
+  const vm = live.length === 0 ? world.state.vms.get(id) : pick(prng, ...live);
+  const node = vm?.nodeId ?? nodeId(1);
+  return {
+    kind: "settleVm",
+    vmId: vm?.id ?? id,
+    nodeId: node,
+    leaseEpoch: near(prng, world.state.nodes.get(node)?.leaseEpoch ?? 0),
+    epoch: epoch(near(prng, vm?.epoch ?? 0)),
+  };
 }
 
 const claim = (id: VmId, node: NodeId, leaseEpoch: number): Command => ({

@@ -80,7 +80,7 @@ export interface VmRecord {
   readonly nodeId?: NodeId;
   /** Generation of its latest start; 0 before the first. Strictly increases. */
   readonly epoch: Epoch;
-  /** Starts since the last time it was healthy or the user touched it: drives back-off and "failed". */
+  /** Starts since it last settled or the user touched it: drives back-off and "failed". */
   readonly restarts: number;
   readonly reason?: string;
   /** Exit code of `spec.command` once it ended. */
@@ -158,6 +158,17 @@ export type Command =
       readonly phase: "running" | "stopping" | "stopped" | "failed" | "crashed" | "gone";
       readonly reason?: string;
       readonly commandExit?: number;
+    }
+  /**
+   * By the VM's node, once this start has held for a while, or before it reports an end that was its own
+   * doing: earlier starts no longer count against the VM. Refused as a report is.
+   */
+  | {
+      readonly kind: "settleVm";
+      readonly vmId: VmId;
+      readonly nodeId: NodeId;
+      readonly leaseEpoch: number;
+      readonly epoch: Epoch;
     }
   | {
       readonly kind: "createJoinToken";

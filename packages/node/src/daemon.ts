@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createApiServer } from "@blixard/api";
 import {
+  checkProposable,
   COMMAND_VERSION,
   type Command,
   type CommandResult,
@@ -271,6 +272,7 @@ class Daemon implements RunningDaemon {
         log,
         state,
         propose,
+        mayPropose: (command) => checkProposable(state(), command).ok,
         lease: () => lease.client.current(),
       },
       adopted,

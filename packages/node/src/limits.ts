@@ -25,6 +25,8 @@ export const LEASE_TICK_MS = 100;
 export const STOP_GRACE_MS = 5_000;
 /** A start is only begun with at least this much of the lease left. */
 export const START_MARGIN_MS = 500;
+/** A VM that ran this long has started well: its earlier starts no longer count against it. */
+export const SETTLED_MS = 10_000;
 /** Back-off between restarts of a crashing VM: doubles from the first to the second. */
 export const RESTART_BACKOFF_MIN_MS = 500;
 export const RESTART_BACKOFF_MAX_MS = 30_000;

@@ -104,3 +104,26 @@ test("the exit code of the VM's command is reported while it runs on, once", () 
   });
   assert.equal(kinds(record("running", { commandExit: 7 }), here), "nothing");
 });
+
+test("a start that holds clears the count of those before it, once", () => {
+  const here = instance("running");
+  const settled = (vm: VmRecord) => decide(SELF, vm, here, true).kind;
+  assert.equal(settled(record("running", { restarts: 3 })), "settle");
+  assert.equal(settled(record("running", { restarts: 1 })), "nothing");
+  assert.equal(settled(record("starting", { restarts: 3 })), "report");
+  assert.equal(settled(record("running", { restarts: 3, deleting: true })), "stop");
+  assert.equal(kinds(record("running", { restarts: 3 }), here), "nothing");
+});
+
+test("only what the guest did itself counts against it", () => {
+  const blameless = (end: InstanceEnd | undefined): boolean => {
+    const here = end === undefined ? undefined : instance("stopped", 3, end);
+    const step = decide(SELF, record("running"), here);
+    return step.kind === "report" && step.blameless === true;
+  };
+  assert.ok(blameless({ kind: "leaseExpired" }));
+  assert.ok(blameless({ kind: "killed" }));
+  assert.ok(blameless(undefined));
+  assert.ok(!blameless({ kind: "crashed", reason: "panic" }));
+  assert.ok(!blameless({ kind: "shutdown" }));
+});

@@ -14,6 +14,8 @@ export type Step =
   | { readonly kind: "stop" }
   /** Something of it runs that the record does not know: an older epoch, or not ours any more. */
   | { readonly kind: "kill" }
+  /** It runs well: its earlier starts no longer count against it. */
+  | { readonly kind: "settle" }
   /** Remove folder and disk, then say "gone" when the record still waits for it. */
   | { readonly kind: "delete"; readonly report: boolean }
   | {
@@ -21,6 +23,8 @@ export type Step =
       readonly phase: "running" | "stopped" | "crashed";
       readonly reason?: string;
       readonly commandExit?: number;
+      /** The end was no doing of the guest's, and does not count against it. */
+      readonly blameless?: true;
     };
 
 const NOTHING: Step = { kind: "nothing" };
@@ -32,11 +36,15 @@ export function isLive(instance: InstanceStatus | undefined): instance is Instan
   );
 }
 
-/** `record` absent or on another node: nothing of the VM may stay here. */
+/**
+ * `record` absent or on another node: nothing of the VM may stay here. `settled`: the instance has run
+ * long enough for its start to count as a good one.
+ */
 export function decide(
   self: NodeId,
   record: VmRecord | undefined,
   instance: InstanceStatus | undefined,
+  settled = false,
 ): Step {
   if (record === undefined || record.nodeId !== self) {
     if (instance === undefined) return NOTHING;
@@ -46,7 +54,9 @@ export function decide(
     return isLive(instance) ? { kind: "stop" } : { kind: "delete", report: true };
   }
   if (record.desired === "stopped") return decideStopped(record, instance);
-  return decideRunning(record, instance);
+  const step = decideRunning(record, instance);
+  const counted = record.phase === "running" && record.restarts > 1;
+  return step.kind === "nothing" && counted && settled ? { kind: "settle" } : step;
 }
 
 function decideStopped(record: VmRecord, instance: InstanceStatus | undefined): Step {
@@ -75,7 +85,7 @@ function decideRunning(record: VmRecord, instance: InstanceStatus | undefined): 
       return isLive(instance) ? NOTHING : ended(record, instance);
     case "running":
       if (instance === undefined || instance.epoch !== record.epoch) {
-        return { kind: "report", phase: "crashed", reason: "nothing of it is left on its node" };
+        return lostHere("nothing of it is left on its node");
       }
       if (!isLive(instance)) return ended(record, instance);
       return instance.commandExit !== undefined && instance.commandExit !== record.commandExit
@@ -97,6 +107,10 @@ function exitOf(record: VmRecord, instance: InstanceStatus | undefined): { comma
   return exit === undefined ? {} : { commandExit: exit };
 }
 
+function lostHere(reason: string): Step & { readonly kind: "report" } {
+  return { kind: "report", phase: "crashed", reason, blameless: true };
+}
+
 function ended(record: VmRecord, instance: InstanceStatus | undefined): Step {
   const end = instance?.ended;
   const exit = exitOf(record, instance);
@@ -106,16 +120,11 @@ function ended(record: VmRecord, instance: InstanceStatus | undefined): Step {
     case "crashed":
       return { kind: "report", phase: "crashed", reason: end.reason, ...exit };
     case "killed":
-      return { kind: "report", phase: "crashed", reason: "its processes were killed", ...exit };
+      return { ...lostHere("its processes were killed"), ...exit };
     case "leaseExpired":
-      return {
-        kind: "report",
-        phase: "crashed",
-        reason: "its node could not renew the lease",
-        ...exit,
-      };
+      return { ...lostHere("its node could not renew the lease"), ...exit };
     case undefined:
-      return { kind: "report", phase: "crashed", reason: "nothing of it is left on its node" };
+      return lostHere("nothing of it is left on its node");
     default:
       return end satisfies never;
   }

@@ -17,6 +17,8 @@ export interface ReconcilerDeps {
   readonly log: Logger;
   readonly state: () => ControlState;
   readonly propose: (command: Command) => Promise<CommandResult>;
+  /** Whether all nodes understand the command. */
+  readonly mayPropose: (command: Command) => boolean;
   /** Undefined while this node holds no lease: nothing is then started or reported. */
   readonly lease: () => { epoch: number; deadlineMonotonicMs: number } | undefined;
 }
@@ -27,6 +29,8 @@ export class Reconciler {
   readonly #busy = new Map<VmId, Promise<void>>();
   /** When a VM may be started again, after it failed or crashed. */
   readonly #notBefore = new Map<VmId, number>();
+  /** Since when each VM is known to run here, and in which epoch. */
+  readonly #running = new Map<VmId, { readonly epoch: Epoch; readonly sinceMs: number }>();
   readonly #unsubscribe: () => void;
   #closed = false;
 
@@ -72,7 +76,8 @@ export class Reconciler {
     const lease = this.#deps.lease();
     if (this.#closed || this.#busy.has(id) || lease === undefined) return;
     const record = getVm(this.#deps.state(), id);
-    const step = decide(this.#deps.self, record, this.#instances.get(id));
+    const instance = this.#instances.get(id);
+    const step = decide(this.#deps.self, record, instance, this.#settled(id, instance));
     if (step.kind === "nothing") return;
     if (step.kind === "start" && (this.#notBefore.get(id) ?? 0) > this.#deps.clock.monotonicMs())
       return;
@@ -87,6 +92,18 @@ export class Reconciler {
       })
       .finally(() => this.#busy.delete(id));
     this.#busy.set(id, work);
+  }
+
+  #settled(id: VmId, instance: InstanceStatus | undefined): boolean {
+    if (instance?.phase !== "running") {
+      this.#running.delete(id);
+      return false;
+    }
+    const { epoch } = instance;
+    const nowMs = this.#deps.clock.monotonicMs();
+    const known = this.#running.get(id);
+    if (known?.epoch !== epoch) this.#running.set(id, { epoch, sinceMs: nowMs });
+    return known?.epoch === epoch && nowMs - known.sinceMs >= limits.SETTLED_MS;
   }
 
   async #perform(id: VmId, record: VmRecord | undefined, step: Step, lease: number): Promise<void> {
@@ -106,9 +123,13 @@ export class Reconciler {
         await driver.kill(id);
         await this.#refresh(id);
         return;
+      case "settle":
+        if (record !== undefined) await this.#settle(record, lease);
+        return;
       case "delete":
         await driver.delete(id);
         this.#instances.delete(id);
+        this.#running.delete(id);
         this.#notBefore.delete(id);
         if (step.report && record !== undefined) {
           await this.#report(record, lease, { phase: "gone" });
@@ -116,7 +137,9 @@ export class Reconciler {
         return;
       case "report":
         if (step.phase === "crashed" && record !== undefined) this.#backOff(id, record);
-        if (record !== undefined) await this.#report(record, lease, step);
+        if (record === undefined) return;
+        if (step.blameless === true && record.restarts > 1) await this.#settle(record, lease);
+        await this.#report(record, lease, step);
         return;
       default:
         step satisfies never;
@@ -165,6 +188,16 @@ export class Reconciler {
       await this.#report(settled, leaseEpoch, { phase, reason });
     }
     await this.#refresh(id);
+  }
+
+  async #settle(record: VmRecord, leaseEpoch: number): Promise<void> {
+    const { self, log, mayPropose, propose } = this.#deps;
+    const about = { vmId: record.id, nodeId: self, leaseEpoch, epoch: record.epoch };
+    const command: Command = { kind: "settleVm", ...about };
+    // Until every node understands it, a VM keeps what was counted.
+    if (!mayPropose(command)) return;
+    const result = await propose(command);
+    if (!result.ok) log.debug({ vm: record.id, reason: result.error.message }, "not settled");
   }
 
   async #report(

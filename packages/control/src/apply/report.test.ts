@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RESTARTS_MAX } from "../limits.ts";
+import { SAMPLES } from "../testing/samples.ts";
 import { epoch, nodeId, vmId, World } from "../testing/world.ts";
 
 function running(): World {
@@ -66,6 +67,29 @@ test(`a VM that crashes after ${RESTARTS_MAX} restarts is failed`, () => {
   assert.equal(world.vm(1).phase, "failed");
   assert.equal(world.vm(1).reason, "panic (6 starts in a row)");
   assert.deepEqual(world.ok(world.reportOf(1, "failed")).changes, []);
+});
+
+test("a start that settled, and only one that lives, clears what came before", () => {
+  const world = running();
+  const settle = (over: object = {}) => ({ ...SAMPLES.settleVm, ...at(), ...over });
+  const at = () => ({ vmId: vmId(1), nodeId: nodeId(1), leaseEpoch: 1, epoch: world.vm(1).epoch });
+  assert.deepEqual(world.ok(settle()).changes, [], "one start is what counts already");
+  for (let i = 0; i < 3; i++) {
+    world.ok(world.reportOf(1, "crashed"));
+    assert.match(world.refused(settle()).message, /has ended: it is scheduled/);
+    world.claim(1, 1);
+  }
+  assert.equal(world.vm(1).restarts, 4);
+  assert.equal(world.refused(settle({ vmId: vmId(9) })).code, "NotFound");
+  assert.equal(world.refused(settle({ nodeId: nodeId(9) })).code, "NotFound");
+  assert.match(world.refused(settle({ nodeId: nodeId(2) })).message, /not on node node-2/);
+  assert.match(world.refused(settle({ leaseEpoch: 7 })).message, /lease epoch 1/);
+  assert.match(world.refused(settle({ epoch: epoch(3) })).message, /what settled is 3/);
+  world.ok(settle());
+  assert.equal(world.vm(1).restarts, 1);
+  assert.deepEqual(world.ok(settle()).changes, []);
+  world.ok(world.reportOf(1, "crashed"));
+  assert.equal(world.vm(1).phase, "scheduled");
 });
 
 test("a crash while it is wanted stopped, or is being deleted, is a stop", () => {

@@ -53,6 +53,13 @@ export const SAMPLES: { readonly [K in CommandKind]: Extract<Command, { kind: K 
     commandExit: 137,
   },
   setDesired: { kind: "setDesired", vmId: vm, desired: "stopped" },
+  settleVm: {
+    kind: "settleVm",
+    vmId: vm,
+    nodeId: nodeId(1),
+    leaseEpoch: 4,
+    epoch: epoch(12),
+  },
 };
 
 const lease = { nodeId: nodeId(0xabc), requestId: 2 ** 48 + 5, leaseEpoch: 7 };
