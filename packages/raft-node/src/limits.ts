@@ -78,6 +78,16 @@ export const LEASE_DRIFT = 0.1;
 /** Upper bound of ClusterTuning.maxCommandBytes: leaves room for the envelope of a session. */
 export const COMMAND_BYTES_MAX = PROPOSAL_BYTES_MAX - 64;
 
+/** Client connections of one door. */
+export const DOOR_CONNECTIONS_MAX = 4096;
+/** Requests of one connection under way; beyond it nothing more is read from it. */
+export const DOOR_REQUESTS_MAX = 4096;
+/** Answers waiting for one client's socket, bytes; beyond it nothing more is read from it. */
+export const DOOR_ANSWER_BYTES_MAX = 4 * 1024 * 1024;
+/** A client has this long to say who it is. */
+export const DOOR_HELLO_MS = 5_000;
+export const DOOR_TOKEN_BYTES_MAX = 1024;
+
 assert(RECORD_BYTES_TARGET <= BATCH_BYTES_MAX, "a batch holds at least one record");
 assert(BATCH_BYTES_MAX <= RECORD_BYTES_MAX, "a record may be as large as a batch");
 assert(APPEND_BYTES_MAX <= UNCOMMITTED_BYTES_MAX, "an append fits what may be uncommitted");

@@ -4,21 +4,21 @@
  */
 
 import { assert, err, ok } from "@blixard/std";
-import type { Clock, LogIndex, PeerId, Result } from "@blixard/std";
+import type { Clock, LogIndex, PeerId } from "@blixard/std";
 import type { ConfChange } from "@blixard/raft";
 
 import { RaftNode } from "../driver/raft-node.ts";
 import type { Bootstrap } from "../driver/raft-node.ts";
 import { LEASE_DRIFT, PROPOSAL_BYTES_MAX } from "../limits.ts";
-import type { Member, ProposeError, RaftNodeEvent } from "../types.ts";
-import { ENTRY_ENVELOPE_BYTES, encodeEntry } from "./entry-codec.ts";
-import type { ClusterEntry } from "./entry-codec.ts";
+import type { Member, RaftNodeEvent } from "../types.ts";
+import { ENTRY_ENVELOPE_BYTES } from "./entry-codec.ts";
+import { ClusterCalls } from "./calls.ts";
+import type { Done, SessionItem } from "./calls.ts";
 import { EventHub } from "./events.ts";
 import { healthOf } from "./health.ts";
 import { HostMachine } from "./host-machine.ts";
 import type { Outcome } from "./host-machine.ts";
 import type { ClusterTuning } from "./options.ts";
-import { clusterError, clusterResult, leaderOnly } from "./outcome.ts";
 import { RaftSession } from "./session.ts";
 import type {
   CallOptions,
@@ -43,10 +43,11 @@ export interface ClusterParts<Command, Response, Query, Answer> {
 }
 
 type Disk = Awaited<ReturnType<ClusterPorts["openDisk"]>>;
-type Done<T> = (result: Result<T, ProposeError>) => void;
 
 export class RaftCluster<Command, Response, Query, Answer> {
   readonly id: PeerId;
+  /** The same calls with callbacks: for doors that carry very many. */
+  readonly calls: ClusterCalls<Command, Response, Query, Answer>;
   readonly #machine: ClusterMachine<Command, Response, Query, Answer>;
   readonly #host: HostMachine<Command, Response>;
   readonly #node: RaftNode<Outcome<Response>>;
@@ -90,6 +91,7 @@ export class RaftCluster<Command, Response, Query, Answer> {
         onEvent: (event) => this.#onNodeEvent(event),
       },
     );
+    this.calls = new ClusterCalls(this.#node, machine, tuning, ports.clock);
     onCompletion.deliver = (completion) => this.#node.input({ kind: "disk", completion });
     transport.onMessage((from, message) => this.#node.input({ kind: "message", from, message }));
   }
@@ -145,8 +147,14 @@ export class RaftCluster<Command, Response, Query, Answer> {
     return this.#events.on(name, listener);
   }
 
-  #deadline({ timeoutMs }: CallOptions): number {
-    return this.#clock.monotonicMs() + (timeoutMs ?? this.#tuning.callTimeoutMs);
+  /** One call with a callback as a promise; wakes who waits for room when it is done. */
+  #promise<T>(call: (done: Done<T>) => void): Promise<ClusterResult<T>> {
+    return new Promise((resolve) => {
+      call((result) => {
+        if (this.#roomWaiters.length > 0) this.#wakeForRoom();
+        resolve(result);
+      });
+    });
   }
 
   /**
@@ -154,44 +162,14 @@ export class RaftCluster<Command, Response, Query, Answer> {
    * forwarded to the leader. At most once: after `Timeout` it may have happened. For exactly once use
    * a session.
    */
-  async propose(command: Command, options: CallOptions = {}): Promise<ClusterResult<Response>> {
+  propose(command: Command, options: CallOptions = {}): Promise<ClusterResult<Response>> {
     const encoded = this.#machine.command.encode(command);
-    return await this.proposeEncoded(encoded, options);
-  }
-
-  /** As propose, for a command that is encoded already. */
-  async proposeEncoded(
-    command: Uint8Array,
-    options: CallOptions = {},
-  ): Promise<ClusterResult<Response>> {
-    const { sessions, maxCommandBytes } = this.#tuning;
-    if (command.length > maxCommandBytes) {
-      return err({ code: "TooLarge", limit: maxCommandBytes, actual: command.length });
-    }
-    const entry = sessions ? encodeEntry({ kind: "plain", command }) : command;
-    return await this.#entry(entry, options);
+    return this.#promise((done) => this.calls.propose(encoded, options.timeoutMs, done));
   }
 
   /** One attempt within a session; see `openSession` for the whole thing. */
-  async proposeInSession(
-    item: { session: number; sequence: number; acknowledged: number; command: Uint8Array },
-    options: CallOptions = {},
-  ): Promise<ClusterResult<Response>> {
-    const { sessions, maxCommandBytes } = this.#tuning;
-    if (!sessions) return err({ code: "Invalid", reason: "this cluster has no sessions" });
-    if (item.command.length > maxCommandBytes) {
-      return err({ code: "TooLarge", limit: maxCommandBytes, actual: item.command.length });
-    }
-    return await this.#entry(encodeEntry({ kind: "session", ...item }), options);
-  }
-
-  #entry(entry: Uint8Array, options: CallOptions): Promise<ClusterResult<Response>> {
-    return new Promise((resolve) => {
-      this.#node.propose(entry, this.#deadline(options), (result) => {
-        if (this.#roomWaiters.length > 0) this.#wakeForRoom();
-        resolve(clusterResult(result, entry.length));
-      });
-    });
+  proposeInSession(item: SessionItem, options: CallOptions = {}): Promise<ClusterResult<Response>> {
+    return this.#promise((done) => this.calls.proposeInSession(item, options.timeoutMs, done));
   }
 
   /** Opens a session: commands proposed in it are applied exactly once. */
@@ -203,18 +181,12 @@ export class RaftCluster<Command, Response, Query, Answer> {
   }
 
   /** The bare id of a new session, for carriers of their own. */
-  async openSessionId(options: CallOptions = {}): Promise<ClusterResult<number>> {
-    const outcome = await this.#sessionEntry({ kind: "open" }, "open a session", options);
-    if (!outcome.ok) return outcome;
-    if (outcome.value.kind === "opened") return ok(outcome.value.session);
-    return err({ code: "Invalid", reason: `unexpected outcome ${outcome.value.kind}` });
+  openSessionId(options: CallOptions = {}): Promise<ClusterResult<number>> {
+    return this.#promise((done) => this.calls.openSession(options.timeoutMs, done));
   }
 
-  async closeSession(session: number, options: CallOptions = {}): Promise<ClusterResult<void>> {
-    const outcome = await this.#sessionEntry({ kind: "close", session }, "close", options);
-    if (!outcome.ok) return outcome;
-    if (outcome.value.kind === "closed") return ok(undefined);
-    return err({ code: "SessionExpired", session });
+  closeSession(session: number, options: CallOptions = {}): Promise<ClusterResult<undefined>> {
+    return this.#promise((done) => this.calls.closeSession(session, options.timeoutMs, done));
   }
 
   /** A session opened earlier, perhaps by an earlier life of the caller. */
@@ -237,65 +209,26 @@ export class RaftCluster<Command, Response, Query, Answer> {
     );
   }
 
-  #sessionEntry(
-    entry: ClusterEntry,
-    operation: string,
-    options: CallOptions,
-  ): Promise<ClusterResult<Outcome<Response>>> {
-    if (!this.#tuning.sessions) {
-      return Promise.resolve(err({ code: "Invalid", reason: "this cluster has no sessions" }));
-    }
-    return new Promise((resolve) => {
-      this.#node.propose(encodeEntry(entry), this.#deadline(options), (result) => {
-        if (result.ok) resolve(ok(result.value.response));
-        else resolve(err(clusterError(result.error, operation)));
-      });
-    });
-  }
-
   /** Reads the state machine of this member; default linearizable. */
-  async query(
+  query(
     query: Query,
     options: CallOptions & { readonly consistency?: Consistency } = {},
   ): Promise<ClusterResult<Answer>> {
-    const point = await this.readPoint(options);
-    return point.ok ? ok(this.#machine.read(query)) : point;
+    const { consistency = "linearizable", timeoutMs } = options;
+    return this.#promise((done) => this.calls.query(query, consistency, timeoutMs, done));
   }
 
   /** Resolves when a read of this member's state has the consistency asked for. */
-  async readPoint(
+  readPoint(
     options: CallOptions & { readonly consistency?: Consistency } = {},
   ): Promise<ClusterResult<LogIndex>> {
-    const { consistency = "linearizable" } = options;
-    if (consistency === "stale") return ok(this.#node.status().applied);
-    const deadlineMs = this.#deadline(options);
-    if (consistency === "linearizable") {
-      return await this.#index("read", (done) => this.#node.readIndex(deadlineMs, done));
-    }
-    if (!this.#tuning.leaseReads) {
-      return err({ code: "Invalid", reason: "this cluster has no lease reads" });
-    }
-    return await this.#onLeader((done) => this.#node.leaseRead(deadlineMs, done));
+    const { consistency = "linearizable", timeoutMs } = options;
+    return this.#promise((done) => this.calls.readPoint(consistency, timeoutMs, done));
   }
 
   /** Leader only: a quorum round begun after the call, everything up to it applied here. */
-  async confirmLeadership(options: CallOptions = {}): Promise<ClusterResult<LogIndex>> {
-    const deadlineMs = this.#deadline(options);
-    return await this.#onLeader((done) => this.#node.confirmLeadership(deadlineMs, done));
-  }
-
-  async #onLeader(ask: (done: Done<LogIndex>) => void): Promise<ClusterResult<LogIndex>> {
-    const result = await this.#index("read", ask);
-    return result.ok ? result : err(leaderOnly(result.error, this.#node.status().leader));
-  }
-
-  #index(operation: string, ask: (done: Done<LogIndex>) => void): Promise<ClusterResult<LogIndex>> {
-    return new Promise((resolve) => {
-      ask((result) => {
-        if (result.ok) resolve(result);
-        else resolve(err(clusterError(result.error, operation)));
-      });
-    });
+  confirmLeadership(options: CallOptions = {}): Promise<ClusterResult<LogIndex>> {
+    return this.#promise((done) => this.calls.confirmLeadership(options.timeoutMs, done));
   }
 
   /** Adds a member that gets the log but has no vote yet: the safe first step. */
@@ -324,18 +257,19 @@ export class RaftCluster<Command, Response, Query, Answer> {
     change: ConfChange,
     options: CallOptions = {},
   ): Promise<ClusterResult<LogIndex>> {
-    const deadlineMs = this.#deadline(options);
-    return this.#index("change the membership", (done) =>
-      this.#node.changeMembership(change, deadlineMs, done),
-    );
+    return this.#promise((done) => this.calls.changeMembership(change, options.timeoutMs, done));
   }
 
   /**
    * Asks `to` to lead instead of this member; resolves once this member knows that it does. Commands
    * proposed meanwhile wait.
    */
-  async transferLeadership(to: PeerId, options: CallOptions = {}): Promise<ClusterResult<void>> {
-    const deadlineMs = this.#deadline(options);
+  async transferLeadership(
+    to: PeerId,
+    options: CallOptions = {},
+  ): Promise<ClusterResult<undefined>> {
+    const { timeoutMs = this.#tuning.callTimeoutMs } = options;
+    const deadlineMs = this.#clock.monotonicMs() + timeoutMs;
     const { role, leader } = this.#node.status();
     if (leader === to) return ok(undefined);
     if (role !== "leader") return err({ code: "NotLeader", leader });

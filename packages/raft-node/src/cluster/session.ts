@@ -20,7 +20,7 @@ export interface SessionCarrier<Command, Response> {
     item: { session: number; sequence: number; acknowledged: number; command: Command },
     timeoutMs: number,
   ): Promise<ClusterResult<Response>>;
-  close(session: number, timeoutMs: number): Promise<ClusterResult<void>>;
+  close(session: number, timeoutMs: number): Promise<ClusterResult<undefined>>;
   /** Resolves a little later, when another attempt may succeed. */
   pause(): Promise<void>;
 }
@@ -85,7 +85,7 @@ export class RaftSession<Command, Response> {
   }
 
   /** Makes the cluster forget the session; without it, it is forgotten once it is the oldest. */
-  async close(options: CallOptions = {}): Promise<ClusterResult<void>> {
+  async close(options: CallOptions = {}): Promise<ClusterResult<undefined>> {
     return await this.#carrier.close(this.id, options.timeoutMs ?? this.#carrier.callTimeoutMs);
   }
 }

@@ -1,0 +1,216 @@
+/**
+ * A client of one or more members' doors: pipelined calls over one connection at a time. When that is
+ * lost, or its member leads no more, the next address is tried; what was under way then ends with
+ * `Timeout` (outcome unknown), and a session sends it again.
+ */
+
+import { connect as connectTcp } from "node:net";
+import type { Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
+import type { ConnectionOptions } from "node:tls";
+
+import { err, ok } from "@blixard/std";
+
+import type { SessionItem } from "../cluster/calls.ts";
+import type { Codec } from "../cluster/codec.ts";
+import { RaftSession } from "../cluster/session.ts";
+import type { CallOptions, ClusterResult, Consistency } from "../cluster/types.ts";
+import { CONSISTENCIES, REQUEST } from "../door/protocol.ts";
+import type { RequestKind } from "../door/protocol.ts";
+import { ClientConnection } from "./client-connection.ts";
+
+export interface ClientOptions<Command, Response, Query, Answer> {
+  /** host:port of members' doors, tried in turn. */
+  readonly endpoints: readonly string[];
+  readonly token: string;
+  readonly machine: {
+    readonly command: Codec<Command>;
+    readonly response: Codec<Response>;
+    readonly query: Codec<Query>;
+    readonly answer: Codec<Answer>;
+  };
+  /** Connects by TLS; `ca` or a `checkServerIdentity` that pins a key says whom to trust. */
+  readonly tls?: ConnectionOptions;
+  /** Default 10 s. */
+  readonly callTimeoutMs?: number;
+  /** Longest single attempt of a session's command; default 2 s. */
+  readonly attemptMs?: number;
+}
+
+const RETRY_MS = 20;
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms));
+}
+
+export class RaftClient<Command, Response, Query, Answer> {
+  readonly #options: ClientOptions<Command, Response, Query, Answer>;
+  #connection: ClientConnection | undefined;
+  #dialing: Promise<ClientConnection | undefined> | undefined;
+  #at = 0;
+  #isClosed = false;
+
+  constructor(options: ClientOptions<Command, Response, Query, Answer>) {
+    this.#options = options;
+  }
+
+  #timeout({ timeoutMs }: CallOptions): number {
+    return timeoutMs ?? this.#options.callTimeoutMs ?? 10_000;
+  }
+
+  propose(command: Command, options: CallOptions = {}): Promise<ClusterResult<Response>> {
+    const { machine } = this.#options;
+    const payload = machine.command.encode(command);
+    return this.#typed(REQUEST.propose, [payload], options, machine.response);
+  }
+
+  async query(
+    query: Query,
+    options: CallOptions & { readonly consistency?: Consistency } = {},
+  ): Promise<ClusterResult<Answer>> {
+    const { machine } = this.#options;
+    const { consistency = "linearizable" } = options;
+    const head = new Uint8Array([CONSISTENCIES.indexOf(consistency)]);
+    return await this.#typed(
+      REQUEST.query,
+      [head, machine.query.encode(query)],
+      options,
+      machine.answer,
+    );
+  }
+
+  /** Status and health of the member that this client is connected to, as JSON text. */
+  async status(options: CallOptions = {}): Promise<ClusterResult<string>> {
+    const result = await this.#call(REQUEST.status, [], this.#timeout(options));
+    return result.ok ? ok(Buffer.from(result.value).toString()) : result;
+  }
+
+  async transferLeadership(
+    to: number,
+    options: CallOptions = {},
+  ): Promise<ClusterResult<undefined>> {
+    const payload = Buffer.alloc(4);
+    payload.writeUInt32LE(to);
+    const result = await this.#call(REQUEST.transfer, [payload], this.#timeout(options));
+    return result.ok ? ok(undefined) : result;
+  }
+
+  /** Opens a session: each command proposed in it is applied exactly once. */
+  async openSession(
+    options: CallOptions = {},
+  ): Promise<ClusterResult<RaftSession<Command, Response>>> {
+    const result = await this.#call(REQUEST.open, [], this.#timeout(options));
+    if (!result.ok) return result;
+    return ok(this.resumeSession(Number(Buffer.from(result.value).readBigUInt64LE())));
+  }
+
+  resumeSession(id: number, nextSequence = 1): RaftSession<Command, Response> {
+    const { machine, callTimeoutMs = 10_000, attemptMs = 2_000 } = this.#options;
+    return new RaftSession<Command, Response>(
+      {
+        clock: { monotonicMs: () => performance.now() },
+        callTimeoutMs,
+        attemptMs,
+        send: ({ command, ...item }, timeoutMs) =>
+          this.#inSession({ ...item, command: machine.command.encode(command) }, timeoutMs),
+        close: async (session, timeoutMs) => {
+          const payload = Buffer.alloc(8);
+          payload.writeBigUInt64LE(BigInt(session));
+          const result = await this.#call(REQUEST.close, [payload], timeoutMs);
+          return result.ok ? ok(undefined) : result;
+        },
+        pause: () => pause(RETRY_MS),
+      },
+      id,
+      nextSequence,
+    );
+  }
+
+  async #inSession(item: SessionItem, timeoutMs: number): Promise<ClusterResult<Response>> {
+    const head = Buffer.alloc(24);
+    head.writeBigUInt64LE(BigInt(item.session), 0);
+    head.writeBigUInt64LE(BigInt(item.sequence), 8);
+    head.writeBigUInt64LE(BigInt(item.acknowledged), 16);
+    const { response } = this.#options.machine;
+    const payload = [head, item.command];
+    return await this.#typed(REQUEST.inSession, payload, { timeoutMs }, response);
+  }
+
+  async #typed<T>(
+    kind: RequestKind,
+    payload: readonly Uint8Array[],
+    options: CallOptions,
+    codec: Codec<T>,
+  ): Promise<ClusterResult<T>> {
+    const result = await this.#call(kind, payload, this.#timeout(options));
+    if (!result.ok) return result;
+    const decoded = codec.decode(result.value);
+    if (decoded.ok) return decoded;
+    const reason = `the answer cannot be read: ${decoded.error}`;
+    return err({ code: "Timeout", operation: "call", reason });
+  }
+
+  /** One request; connects first where necessary, and moves on from a member that is of no use. */
+  async #call(
+    kind: RequestKind,
+    payload: readonly Uint8Array[],
+    timeoutMs: number,
+  ): Promise<ClusterResult<Uint8Array>> {
+    if (this.#isClosed) return err({ code: "Stopped" });
+    const current = this.#connection;
+    const usable = current?.isOpen === true ? current : await this.#connect(timeoutMs);
+    if (usable === undefined) return err({ code: "NoLeader" });
+    const result = await usable.call(kind, payload, timeoutMs);
+    if (!result.ok && isUseless(result)) this.#leave(usable);
+    return result;
+  }
+
+  #leave(connection: ClientConnection): void {
+    if (this.#connection !== connection) return;
+    this.#connection = undefined;
+    connection.retire();
+  }
+
+  async #connect(timeoutMs: number): Promise<ClientConnection | undefined> {
+    this.#dialing ??= this.#dial(performance.now() + timeoutMs);
+    const connection = await this.#dialing;
+    this.#dialing = undefined;
+    return connection;
+  }
+
+  async #dial(deadlineMs: number): Promise<ClientConnection | undefined> {
+    const { endpoints, token } = this.#options;
+    while (!this.#isClosed && performance.now() < deadlineMs) {
+      const endpoint = endpoints[this.#at++ % endpoints.length] ?? "";
+      const leftMs = Math.min(1_000, deadlineMs - performance.now());
+      const connection = await ClientConnection.open(this.#socket(endpoint), token, leftMs);
+      if (connection !== undefined) {
+        this.#connection = connection;
+        return connection;
+      }
+      if (this.#at % endpoints.length === 0) await pause(RETRY_MS);
+    }
+    return undefined;
+  }
+
+  #socket(endpoint: string): Socket {
+    const colon = endpoint.lastIndexOf(":");
+    const host = endpoint.slice(0, colon).replace(/^\[|\]$/g, "");
+    const port = Number(endpoint.slice(colon + 1));
+    const { tls } = this.#options;
+    return tls === undefined ? connectTcp({ host, port }) : connectTls({ ...tls, host, port });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#connection?.destroy();
+    this.#connection = undefined;
+  }
+}
+
+/** The member cannot serve this client now; another may. */
+function isUseless(result: ClusterResult<unknown>): boolean {
+  if (result.ok) return false;
+  const { code } = result.error;
+  return code === "NotLeader" || code === "NoLeader" || code === "Stopped" || code === "Timeout";
+}
