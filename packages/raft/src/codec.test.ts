@@ -5,18 +5,22 @@ import { readFileSync, writeFileSync } from "node:fs";
 import test from "node:test";
 import { fromHex, present, Prng, toHex } from "@blixard/std";
 import {
+  decodeAnyChange,
   decodeConfChange,
   decodeConfState,
   decodeEntry,
   decodeMessage,
+  encodeAnyChange,
   encodeConfChange,
   encodeConfState,
   encodeEntry,
   encodeMessage,
+  LEAVE,
   MAX_CONTEXT_BYTES,
   type ConfChange,
   type ConfState,
   type Entry,
+  type JointChange,
   type Message,
 } from "./index.ts";
 import { peer, votersOf } from "./testing/cluster.ts";
@@ -64,15 +68,32 @@ const MESSAGES: Record<string, Message> = {
   heartbeatReply: { kind: "heartbeatReply", ...head, readRound: 3, repair: 0 },
   snapshot: { kind: "snapshot", ...head, meta: { index: index(9), term: term(3), conf: CONF } },
   timeoutNow: { kind: "timeoutNow", ...head },
+  propose: {
+    kind: "propose",
+    ...head,
+    proposals: [
+      { kind: "command", data: new Uint8Array([1, 2]) },
+      { kind: "config", data: new Uint8Array() },
+    ],
+  },
+  readIndex: { kind: "readIndex", ...head, context: BIG },
+  readIndexReply: { kind: "readIndexReply", ...head, context: 3, index: index(BIG) },
+  transferLeader: { kind: "transferLeader", ...head },
 };
 
 const CHANGE: ConfChange = { op: "addLearner", peer: peer(9), context: new Uint8Array([1, 2, 3]) };
+const JOINT: JointChange = {
+  transition: "explicit",
+  changes: [CHANGE, { op: "updateMember", peer: peer(3), context: new Uint8Array() }],
+};
 const ENTRY: Entry = entry(12, 5, "config");
 
 function encodings(): Record<string, string> {
   const out: Record<string, string> = {
     entry: toHex(encodeEntry(ENTRY)),
     confChange: toHex(encodeConfChange(CHANGE)),
+    jointChange: toHex(encodeAnyChange(JOINT)),
+    leave: toHex(encodeAnyChange(LEAVE)),
     confState: toHex(encodeConfState(CONF)),
   };
   for (const [name, message] of Object.entries(MESSAGES)) out[name] = toHex(encodeMessage(message));
@@ -102,6 +123,9 @@ test("version 1 is read and written for ever as it was committed", () => {
   assert.deepEqual(decodeEntry(bytes("entry")), { ok: true, value: ENTRY });
   assert.deepEqual(decodeConfChange(bytes("confChange")), { ok: true, value: CHANGE });
   assert.deepEqual(decodeConfState(bytes("confState")), { ok: true, value: CONF });
+  assert.deepEqual(decodeAnyChange(bytes("confChange")), { ok: true, value: CHANGE });
+  assert.deepEqual(decodeAnyChange(bytes("jointChange")), { ok: true, value: JOINT });
+  assert.deepEqual(decodeAnyChange(bytes("leave")), { ok: true, value: LEAVE });
 });
 
 function reason(result: { ok: boolean; error?: string }): string {
@@ -118,7 +142,7 @@ function patched(bytes: Uint8Array, at: number, value: number): Uint8Array {
 test("each field is checked", () => {
   const append = encodeMessage(present(MESSAGES["append"], "append")).slice();
   assert.match(reason(decodeMessage(patched(append, 0, 2))), /message version 2, expected 1/);
-  assert.match(reason(decodeMessage(patched(append, 1, 10))), /message kind 10/);
+  assert.match(reason(decodeMessage(patched(append, 1, 14))), /message kind 14/);
   assert.match(reason(decodeMessage(patched(append, 2, 0))), /member id 0/);
   assert.match(reason(decodeMessage(patched(append, 17, 0xff))), /2\^53/);
   assert.match(reason(decodeMessage(patched(append, 42, 0xff))), /entries/);
@@ -134,7 +158,15 @@ test("each field is checked", () => {
   assert.match(reason(decodeEntry(patched(bytes, 17, 3))), /entry kind 3/);
   const change = encodeConfChange({ ...CHANGE, context: new Uint8Array(MAX_CONTEXT_BYTES + 1) });
   assert.match(reason(decodeConfChange(change)), /too large/);
-  assert.match(reason(decodeConfChange(patched(change, 1, 3))), /op 3/);
+  assert.match(reason(decodeConfChange(patched(change, 1, 4))), /op 4/);
+  const joint = encodeAnyChange(JOINT).slice();
+  assert.match(reason(decodeConfChange(joint)), /version 2, expected 1/);
+  assert.match(reason(decodeAnyChange(patched(joint, 1, 3))), /transition 3/);
+  assert.match(reason(decodeAnyChange(patched(joint, 4, 1))), /changes/);
+  assert.match(reason(decodeAnyChange(joint.subarray(0, 9))), /needed/);
+  const forwarded = encodeMessage(present(MESSAGES["propose"], "propose")).slice();
+  assert.match(reason(decodeMessage(patched(forwarded, 20, 0xff))), /proposals/);
+  assert.match(reason(decodeMessage(patched(forwarded, 22, 2))), /proposal kind 2/);
   const conf = encodeConfState(votersOf(1)).slice();
   assert.match(reason(decodeConfState(patched(conf, 2, 0xff))), /65281 members/);
 });
@@ -162,6 +194,8 @@ test("random bytes and mutated encodings never throw, and what decodes encodes t
     decodeEntry(bytes);
     decodeConfChange(bytes);
     decodeConfState(bytes);
+    const change = decodeAnyChange(patched(bytes, 0, i % 2 === 0 ? 2 : 1));
+    if (change.ok) assert.ok(decodeAnyChange(encodeAnyChange(change.value)).ok);
     if (!decoded.ok) continue;
     accepted++;
     assert.equal(toHex(encodeMessage(decoded.value)), toHex(bytes));

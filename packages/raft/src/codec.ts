@@ -20,7 +20,8 @@ import {
   writeConfState,
 } from "./conf-codec.ts";
 import { toIndex, toTerm } from "./log.ts";
-import type { Entry, EntryKind, Message } from "./types.ts";
+import { MAX_FORWARDED } from "./limits.ts";
+import type { Entry, EntryKind, Message, Proposal } from "./types.ts";
 
 const ENTRY_VERSION = 1;
 const MESSAGE_VERSION = 1;
@@ -39,7 +40,14 @@ const MESSAGE_KINDS: readonly Message["kind"][] = [
   "heartbeatReply",
   "snapshot",
   "timeoutNow",
+  "propose",
+  "readIndex",
+  "readIndexReply",
+  "transferLeader",
 ];
+const PROPOSAL_KINDS: readonly Proposal["kind"][] = ["command", "config"];
+/** Kind and length of a proposal in a forwarded message. */
+const PROPOSAL_HEAD_BYTES = 5;
 
 function writeEntryBody(writer: ByteWriter, entry: Entry): void {
   writer.u64(entry.term).u8(ENTRY_KINDS.indexOf(entry.kind)).bytes(entry.data);
@@ -123,6 +131,19 @@ function writeBody(writer: ByteWriter, message: Message): void {
       writeConfState(writer, message.meta.conf);
       break;
     case "timeoutNow":
+    case "transferLeader":
+      break;
+    case "propose":
+      writer.u32(message.proposals.length);
+      for (const { kind, data } of message.proposals) {
+        writer.u8(PROPOSAL_KINDS.indexOf(kind)).bytes(data);
+      }
+      break;
+    case "readIndex":
+      writer.u64(message.context);
+      break;
+    case "readIndexReply":
+      writer.u64(message.context).u64(message.index);
       break;
     default:
       unreachable(message);
@@ -178,7 +199,16 @@ function readBody(reader: ByteReader, kind: Message["kind"], head: Head): Messag
       return { kind, ...head, meta: { index, term, conf: readConfState(reader) } };
     }
     case "timeoutNow":
+    case "transferLeader":
       return { kind, ...head };
+    case "propose":
+      return { kind, ...head, proposals: readProposals(reader) };
+    case "readIndex":
+      return { kind, ...head, context: reader.u64() };
+    case "readIndexReply": {
+      const context = reader.u64();
+      return { kind, ...head, context, index: readIndex(reader) };
+    }
     default:
       return unreachable(kind);
   }
@@ -193,4 +223,17 @@ function readAppend(reader: ByteReader, head: Head): Message {
   const entries: Entry[] = [];
   for (let i = 1; i <= count; i++) entries.push(readEntryBody(reader, toIndex(prevIndex + i)));
   return { kind: "append", ...head, prevIndex, prevTerm, entries, commit };
+}
+
+function readProposals(reader: ByteReader): Proposal[] {
+  const count = reader.u32();
+  if (count > MAX_FORWARDED || count * PROPOSAL_HEAD_BYTES > reader.remaining) {
+    throw new FormatError(`${count} proposals`);
+  }
+  const proposals: Proposal[] = [];
+  for (let i = 0; i < count; i++) {
+    const kind = readEnum(reader, PROPOSAL_KINDS, "proposal kind");
+    proposals.push({ kind, data: reader.bytes() });
+  }
+  return proposals;
 }

@@ -2,12 +2,18 @@
 
 import { ByteWriter, decodeWith, type ByteReader, type PeerId, type Result } from "@blixard/std";
 import { as } from "@blixard/std";
-import { MAX_CONTEXT_BYTES, MAX_MEMBERS } from "./limits.ts";
-import type { ConfChange, ConfChangeOp, ConfState } from "./types.ts";
+import { isJointChange } from "./changes.ts";
+import { MAX_CHANGES, MAX_CONTEXT_BYTES, MAX_MEMBERS } from "./limits.ts";
+import type { AnyConfChange, ConfChange, ConfChangeOp, ConfState, JointChange } from "./types.ts";
 
+/** One change alone, as ever. */
 const CONF_CHANGE_VERSION = 1;
+/** Any number of changes, for members that know joint configurations. */
+const JOINT_CHANGE_VERSION = 2;
+const TRANSITIONS: readonly JointChange["transition"][] = ["auto", "implicit", "explicit"];
 const CONF_STATE_VERSION = 1;
-const OPS: readonly ConfChangeOp[] = ["addVoter", "addLearner", "removeMember"];
+/** Positions are part of the format: append only. */
+const OPS: readonly ConfChangeOp[] = ["addVoter", "addLearner", "removeMember", "updateMember"];
 
 /** Thrown inside decoders only; decodeWith turns it into the reason of its Result. */
 export class FormatError extends Error {
@@ -39,22 +45,55 @@ export function readEnum<T>(reader: ByteReader, names: readonly T[], what: strin
   return name;
 }
 
-/** version u8, op u8, peer u32, context bytes. */
+/** version u8 = 1, op u8, peer u32, context bytes. */
 export function encodeConfChange(change: ConfChange): Uint8Array {
   const writer = new ByteWriter(16 + change.context.length);
-  writer.u8(CONF_CHANGE_VERSION).u8(OPS.indexOf(change.op)).u32(change.peer);
-  return writer.bytes(change.context).finish();
+  writer.u8(CONF_CHANGE_VERSION);
+  writeSingle(writer, change);
+  return writer.finish();
 }
 
-/** The context is a view of `bytes`. */
+/** As above, or version u8 = 2, transition u8, count u32, then each change as above from op on. */
+export function encodeAnyChange(change: AnyConfChange): Uint8Array {
+  if (!isJointChange(change)) return encodeConfChange(change);
+  const writer = new ByteWriter(32);
+  writer.u8(JOINT_CHANGE_VERSION).u8(TRANSITIONS.indexOf(change.transition));
+  writer.u32(change.changes.length);
+  for (const single of change.changes) writeSingle(writer, single);
+  return writer.finish();
+}
+
+function writeSingle(writer: ByteWriter, { op, peer, context }: ConfChange): void {
+  writer.u8(OPS.indexOf(op)).u32(peer).bytes(context);
+}
+
+function readSingle(reader: ByteReader): ConfChange {
+  const op = readEnum(reader, OPS, "conf change op");
+  const peer = readPeer(reader);
+  const context = reader.bytes();
+  if (context.length > MAX_CONTEXT_BYTES) throw new FormatError("context too large");
+  return { op, peer, context };
+}
+
+/** One change alone. The context is a view of `bytes`. */
 export function decodeConfChange(bytes: Uint8Array): Result<ConfChange, string> {
   return decodeWith(bytes, (reader) => {
     expectByte(reader, CONF_CHANGE_VERSION, "conf change version");
-    const op = readEnum(reader, OPS, "conf change op");
-    const peer = readPeer(reader);
-    const context = reader.bytes();
-    if (context.length > MAX_CONTEXT_BYTES) throw new FormatError("context too large");
-    return { op, peer, context };
+    return readSingle(reader);
+  });
+}
+
+/** Whatever a "config" entry may hold. Contexts are views of `bytes`. */
+export function decodeAnyChange(bytes: Uint8Array): Result<AnyConfChange, string> {
+  if (bytes[0] !== JOINT_CHANGE_VERSION) return decodeConfChange(bytes);
+  return decodeWith(bytes, (reader) => {
+    expectByte(reader, JOINT_CHANGE_VERSION, "conf change version");
+    const transition = readEnum(reader, TRANSITIONS, "transition");
+    const count = reader.u32();
+    if (count > MAX_CHANGES) throw new FormatError(`${count} changes`);
+    const changes: ConfChange[] = [];
+    for (let i = 0; i < count; i++) changes.push(readSingle(reader));
+    return { transition, changes };
   });
 }
 

@@ -1,35 +1,43 @@
 /**
- * Membership, one member at a time (thesis, section 4.1, with etcd's rule that a change takes
- * effect when it is applied). Adjacent configurations overlap in every majority; the leader
- * proposes the next change only after applying the last, and only after committing an entry of its
- * own term.
+ * Membership (thesis, chapter 4, with etcd's rule that a change takes effect when it is applied).
+ * One voter at a time, so that adjacent configurations overlap in every majority, or any number
+ * through a joint configuration. The leader proposes the next change only after applying the last,
+ * and only after committing an entry of its own term.
  */
 
 import { assert, type PeerId } from "@blixard/std";
-import { encodeConfChange } from "./conf-codec.ts";
+import { followChange, isJoint, isJointChange, membersOf, simpleChange } from "./changes.ts";
+import type { Changed } from "./changes.ts";
+import { encodeAnyChange } from "./conf-codec.ts";
+import { handsOver, isEtcd } from "./dialect.ts";
 import { becomeFollower } from "./election.ts";
-import { appendOwn, maybeCommit, ownTermCommitted } from "./leader-log.ts";
-import { MAX_CONTEXT_BYTES, MAX_MEMBERS } from "./limits.ts";
+import { maybeCommit, ownTermCommitted } from "./leader-log.ts";
+import { MAX_CHANGES, MAX_CONTEXT_BYTES, MAX_MEMBERS } from "./limits.ts";
 import { toIndex } from "./log.ts";
 import { newProgress } from "./progress.ts";
 import { answerReads } from "./read.ts";
+import { broadcast, offerEntries } from "./replication.ts";
 import { handOver } from "./replies.ts";
 import { isVoter, lastIndex, type RaftState } from "./state.ts";
-import type { ConfChange, ConfState, StepError } from "./types.ts";
+import type { AnyConfChange, ConfChange, ConfState, JointChange, StepError } from "./types.ts";
+
+/** Leaves a joint configuration. */
+export const LEAVE: JointChange = { transition: "auto", changes: [] };
 
 /**
  * Why `change` cannot be made to `conf`, or undefined. Adding a member again updates its context.
  */
-export function changeProblem(conf: ConfState, change: ConfChange): string | undefined {
+export function changeProblem(conf: ConfState, change: AnyConfChange): string | undefined {
+  if (isJointChange(change)) return jointProblem(conf, change);
+  if (isJoint(conf)) return "the configuration is joint; leave it first";
   const { op, peer } = change;
   const voter = conf.voters.includes(peer);
   const learner = conf.learners.includes(peer);
-  if (!Number.isInteger(peer) || peer < 1 || peer > 0xffffffff) return `${peer} is no member id`;
-  if (change.context.length > MAX_CONTEXT_BYTES) {
-    return `context of ${change.context.length} bytes exceeds ${MAX_CONTEXT_BYTES}`;
-  }
-  if (op === "removeMember") {
+  const malformed = singleProblem(change);
+  if (malformed !== undefined) return malformed;
+  if (op === "removeMember" || op === "updateMember") {
     if (!voter && !learner) return `${peer} is not a member`;
+    if (op === "updateMember") return undefined;
     return voter && conf.voters.length === 1 ? `${peer} is the last voter` : undefined;
   }
   if (op === "addLearner" && voter) return `${peer} is a voter; remove it first`;
@@ -39,42 +47,77 @@ export function changeProblem(conf: ConfState, change: ConfChange): string | und
   return undefined;
 }
 
+function singleProblem({ peer, context }: ConfChange): string | undefined {
+  if (!Number.isInteger(peer) || peer < 1 || peer > 0xffffffff) return `${peer} is no member id`;
+  if (context.length <= MAX_CONTEXT_BYTES) return undefined;
+  return `context of ${context.length} bytes exceeds ${MAX_CONTEXT_BYTES}`;
+}
+
+function jointProblem(conf: ConfState, change: JointChange): string | undefined {
+  const { changes } = change;
+  if (changes.length > MAX_CHANGES) return `${changes.length} changes exceed ${MAX_CHANGES}`;
+  for (const single of changes) {
+    const malformed = singleProblem(single);
+    if (malformed !== undefined) return malformed;
+  }
+  const followed = followChange(conf, change);
+  if (!followed.ok) return followed.error;
+  const members = membersOf(followed.value.conf).length;
+  return members > MAX_MEMBERS ? `${members} members exceed ${MAX_MEMBERS}` : undefined;
+}
+
 /**
  * The configuration after `change`, members ascending. Total: an impossible change changes nothing.
  */
-export function changeConf(conf: ConfState, change: ConfChange): ConfState {
-  if (changeProblem(conf, change) !== undefined) return conf;
-  const { op, peer } = change;
-  const without = (peers: readonly PeerId[]): PeerId[] => peers.filter((p) => p !== peer);
-  const including = (peers: readonly PeerId[]): PeerId[] =>
-    [...without(peers), peer].sort((a, b) => a - b);
-  return {
-    ...conf,
-    voters: op === "addVoter" ? including(conf.voters) : without(conf.voters),
-    learners: op === "addLearner" ? including(conf.learners) : without(conf.learners),
-  };
+export function changeConf(conf: ConfState, change: AnyConfChange): ConfState {
+  return changed(conf, change)?.conf ?? conf;
 }
 
-export function proposeConf(state: RaftState, change: ConfChange): StepError | undefined {
-  if (state.role !== "leader") return { code: "NotLeader", leader: state.leader };
-  if (state.transferee !== 0) return { code: "Transferring", to: state.transferee };
+function changed(conf: ConfState, change: AnyConfChange): Changed | undefined {
+  if (changeProblem(conf, change) !== undefined) return undefined;
+  const followed = isJointChange(change)
+    ? followChange(conf, change)
+    : simpleChange(conf, [change]);
+  return followed.ok ? followed.value : undefined;
+}
+
+/** Leader: why it does not propose `change` now, or undefined. */
+export function confRefusal(state: RaftState, change: AnyConfChange): StepError | undefined {
+  if (state.config.checkConfChanges === false) return undefined;
+  if (isEtcd(state)) return etcdRefusal(state, change);
   if (!ownTermCommitted(state)) return { code: "TermNotCommitted" };
   if (state.configs.length > 0) return { code: "ConfChangeInFlight" };
   const reason = changeProblem(state.conf, change) ?? ownRemovalProblem(state, change);
-  if (reason !== undefined) return { code: "InvalidConfChange", reason };
-  appendOwn(state, "config", encodeConfChange(change));
-  return undefined;
+  return reason === undefined ? undefined : { code: "InvalidConfChange", reason };
+}
+
+/** Only what etcd looks at; a change that turns out impossible is noticed when it is applied. */
+function etcdRefusal(state: RaftState, change: AnyConfChange): StepError | undefined {
+  if (state.pendingConfig > state.applied) return { code: "ConfChangeInFlight" };
+  const isEmpty = isJointChange(change) && change.changes.length === 0;
+  if (isJoint(state.conf) === isEmpty) return undefined;
+  const reason = isEmpty ? "not in joint state" : "must transition out of joint config first";
+  return { code: "InvalidConfChange", reason };
 }
 
 /**
  * Of two voters, one that leads must not remove itself: if it is gone before the other learns that
  * the change is committed, the other waits for its vote for ever.
  */
-function ownRemovalProblem(state: RaftState, change: ConfChange): string | undefined {
+function ownRemovalProblem(state: RaftState, change: AnyConfChange): string | undefined {
+  if (isJointChange(change)) return undefined;
   const alone = change.op === "removeMember" && change.peer === state.id;
   return alone && state.conf.voters.length === 2
     ? "the leader of two voters cannot remove itself; transfer leadership first"
     : undefined;
+}
+
+/** The change that the leader owes: out of a joint configuration that is left by itself. */
+export function owedChange(state: RaftState): Uint8Array | undefined {
+  if (state.role !== "leader" || !state.conf.autoLeave) return undefined;
+  // What an earlier leader has proposed may be just this.
+  if (state.applied < state.pendingConfig) return undefined;
+  return confRefusal(state, LEAVE) === undefined ? encodeAnyChange(LEAVE) : undefined;
 }
 
 /**
@@ -82,7 +125,7 @@ function ownRemovalProblem(state: RaftState, change: ConfChange): string | undef
  * and before `advance({kind: "applied"})` passes its index. `undefined` cancels the change.
  * @returns the configuration now in force, to be kept with the next snapshot.
  */
-export function applyConfChange(state: RaftState, change: ConfChange | undefined): ConfState {
+export function applyConfChange(state: RaftState, change: AnyConfChange | undefined): ConfState {
   const index = state.configs[0];
   assert(
     index !== undefined && index <= state.handedApply,
@@ -90,27 +133,48 @@ export function applyConfChange(state: RaftState, change: ConfChange | undefined
   );
   state.configs.shift();
   if (change === undefined) return state.conf;
-  state.conf = changeConf(state.conf, change);
-  if (state.role === "leader") onLeaderConf(state);
-  else if (state.role !== "follower" && !isVoter(state, state.id)) {
+  const next = isEtcd(state) ? etcdChanged(state.conf, change) : changed(state.conf, change);
+  state.conf = next?.conf ?? state.conf;
+  if (state.role === "leader") onLeaderConf(state, next?.renewed ?? new Set());
+  else if (state.role !== "follower" && !isVoter(state, state.id) && !isEtcd(state)) {
     becomeFollower(state, state.term, 0);
   }
   return state.conf;
 }
 
+function etcdChanged(conf: ConfState, change: AnyConfChange): Changed | undefined {
+  const followed = followChange(conf, change);
+  return followed.ok ? followed.value : undefined;
+}
+
 /** Brings a leader's view of the members up to date; one that was removed hands over. */
-function onLeaderConf(state: RaftState): void {
-  const members = new Set([...state.conf.voters, ...state.conf.learners]);
-  for (const peer of state.progress.keys()) if (!members.has(peer)) state.progress.delete(peer);
-  const next = toIndex(lastIndex(state) + 1);
-  for (const peer of members) {
-    // New members count as heard from, or check-quorum might fire before they ever could answer.
-    if (!state.progress.has(peer)) state.progress.set(peer, newProgress(peer, next, true));
-  }
+function onLeaderConf(state: RaftState, renewed: ReadonlySet<PeerId>): void {
+  trackMembers(state, renewed);
   if (state.transferee !== 0 && !isVoter(state, state.transferee)) state.transferee = 0;
-  if (!isVoter(state, state.id)) handOver(state);
-  state.sendDue = true;
-  // The majority may have become smaller.
-  maybeCommit(state);
+  if (!isVoter(state, state.id)) {
+    if (state.config.onRemoval === "stepDown") {
+      becomeFollower(state, state.term, 0);
+      return;
+    }
+    if (!handsOver(state)) return;
+    handOver(state);
+  }
+  // The quorum may have become smaller.
+  if (maybeCommit(state)) broadcast(state);
+  else offerEntries(state);
   answerReads(state);
+}
+
+function trackMembers(state: RaftState, renewed: ReadonlySet<PeerId>): void {
+  const before = state.progress;
+  state.progress = new Map();
+  // The last entry is sent along with the first probe: a member that has the log has it at once.
+  const next = toIndex(Math.max(lastIndex(state), 1));
+  for (const peer of membersOf(state.conf)) {
+    const known = renewed.has(peer) ? undefined : before.get(peer);
+    // New members count as heard from, or check-quorum might fire before they ever could answer.
+    const progress = known ?? newProgress(peer, next, true);
+    if (known === undefined && peer === state.id) progress.match = toIndex(state.io.durableIndex);
+    state.progress.set(peer, progress);
+  }
 }

@@ -33,8 +33,8 @@
  * only, which it did not lose.
  */
 
-import { assert, type PeerId } from "@blixard/std";
-import { appendOwn, maybeCommit } from "./leader-log.ts";
+import { assert } from "@blixard/std";
+import { acknowledgeOwn, appendOwn, maybeCommit } from "./leader-log.ts";
 import { forgetMatch, type Progress } from "./progress.ts";
 import { lastIndex, type RaftState } from "./state.ts";
 
@@ -52,6 +52,7 @@ export function noteRepair(state: RaftState, progress: Progress, nonce: number):
     return;
   }
   appendOwn(state, "noop", new Uint8Array(0));
+  acknowledgeOwn(state);
   progress.repairTarget = lastIndex(state);
   forgetMatch(progress);
 }
@@ -80,9 +81,4 @@ export function takeRepaired(state: RaftState): boolean {
 export function finishRepair(state: RaftState): void {
   assert(state.damage.phase === "told", "repaired is the answer to Ready.repaired");
   state.damage = { nonce: 0, phase: "waiting" };
-}
-
-/** Members that ask for repair are no target for a transfer. */
-export function isRepairing(state: RaftState, peer: PeerId): boolean {
-  return (state.progress.get(peer)?.repair ?? 0) !== 0;
 }

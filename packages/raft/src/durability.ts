@@ -7,6 +7,7 @@
  */
 
 import { assert } from "@blixard/std";
+import { isEtcd } from "./dialect.ts";
 import { MAX_OUTSTANDING_PERSISTS } from "./limits.ts";
 import { logSlice } from "./log.ts";
 import { lastIndex, type RaftState } from "./state.ts";
@@ -52,8 +53,17 @@ export function afterConfig(state: RaftState): number {
  */
 export function applicable(state: RaftState): number {
   const { commit, io } = state;
+  if (isEtcd(state)) return etcdApplicable(state);
   const unsafe = state.configs.find((index) => index > io.durableCommit) ?? Infinity;
   return Math.min(commit, io.durableIndex, unsafe - 1);
+}
+
+/** Nothing beside a snapshot; and with storage "sync" what the same Ready makes durable, too. */
+function etcdApplicable(state: RaftState): number {
+  const { commit, io, config } = state;
+  const isLoading = io.snapshot !== undefined || io.outstanding.some((r) => r.snapshotIndex > 0);
+  if (isLoading) return 0;
+  return config.storage === "sync" ? commit : Math.min(commit, io.durableIndex);
 }
 
 /** The persist after which the log up to `index` is durable; 0: it is. */
@@ -79,16 +89,27 @@ export function noteTruncated(state: RaftState, from: number): void {
 }
 
 /**
- * Collects what must be written now, or undefined. A new commit index alone is not worth a write,
- * unless it covers a configuration.
+ * Whether something must be written now. A new commit index alone is not worth a write, unless it
+ * covers a configuration.
  */
+export function persistDue(state: RaftState): boolean {
+  const { io, commit } = state;
+  if (io.outstanding.length >= MAX_OUTSTANDING_PERSISTS) return false;
+  const committed = isEtcd(state) ? commit : unsafeConfig(state);
+  return (
+    io.handedIndex !== lastIndex(state) ||
+    hardDirty(state) ||
+    committed > io.handedHard.commit ||
+    io.snapshot !== undefined
+  );
+}
+
+/** Collects what must be written now, or undefined. */
 export function takePersist(state: RaftState): Persist | undefined {
+  if (!persistDue(state)) return undefined;
   const { io } = state;
   const last = lastIndex(state);
   const hard = hardDirty(state);
-  const config = unsafeConfig(state) > io.handedHard.commit;
-  if (!hard && !config && io.snapshot === undefined && io.handedIndex === last) return undefined;
-  if (io.outstanding.length >= MAX_OUTSTANDING_PERSISTS) return undefined;
   const seq = io.nextSeq++;
   const { term, vote, commit } = state;
   const persist: { -readonly [K in keyof Persist]: Persist[K] } = {

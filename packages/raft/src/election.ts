@@ -8,14 +8,17 @@
  */
 
 import type { PeerId, Term } from "@blixard/std";
+import { membersOf } from "./changes.ts";
 import { isDamaged } from "./damaged.ts";
-import { appendOwn } from "./leader-log.ts";
-import { logLastTerm, toIndex, toTerm } from "./log.ts";
-import { newProgress } from "./progress.ts";
+import { checksQuorum, handsOver, isEtcd, leasesReads, usesPreVote } from "./dialect.ts";
 import { afterHard } from "./durability.ts";
+import { acknowledgeOwn, appendOwn } from "./leader-log.ts";
+import { logLastTerm, toIndex, toTerm } from "./log.ts";
 import { send } from "./outbox.ts";
-import { hasMajority, voteResult } from "./quorum.ts";
+import { newProgress } from "./progress.ts";
+import { allVoters, hasQuorum, voteResult } from "./quorum.ts";
 import { dropReads } from "./read.ts";
+import { broadcast } from "./replication.ts";
 import { isVoter, lastIndex, resetElectionTimeout, type RaftState } from "./state.ts";
 import type { MessageOf, Role, StepError } from "./types.ts";
 
@@ -27,6 +30,7 @@ function enterRole(state: RaftState, role: Role): void {
   state.heartbeatElapsed = 0;
   state.votes = new Map();
   state.forced = false;
+  state.justStarted &&= role === "follower";
   state.progress = new Map();
   state.sendDue = false;
   state.uncommittedBytes = 0;
@@ -71,6 +75,7 @@ function eligible(state: RaftState): boolean {
 function mustAssist(state: RaftState, voter: PeerId): boolean {
   return (
     state.role === "follower" &&
+    handsOver(state) &&
     isVoter(state, voter) &&
     !isVoter(state, state.id) &&
     !state.conf.learners.includes(state.id) &&
@@ -80,13 +85,17 @@ function mustAssist(state: RaftState, voter: PeerId): boolean {
 
 /** Starts an election: a pre-vote first, unless leadership is being handed to us. */
 export function campaign(state: RaftState, force: boolean): void {
-  if (force) becomeCandidate(state, true);
+  if (force || !usesPreVote(state)) becomeCandidate(state, force);
   else becomePreCandidate(state);
 }
 
+/** Nothing but the role changes: it goes on waiting as long as it was going to. */
 function becomePreCandidate(state: RaftState): void {
-  enterRole(state, "preCandidate");
-  state.votes.set(state.id, true);
+  state.role = "preCandidate";
+  state.leader = 0;
+  state.votes = new Map();
+  state.forced = false;
+  castOwnVote(state, "preVoteReply", toTerm(state.term + 1));
   if (!tryWin(state)) requestVotes(state, "preVote", toTerm(state.term + 1));
 }
 
@@ -95,12 +104,19 @@ function becomeCandidate(state: RaftState, force: boolean): void {
   enterRole(state, "candidate");
   state.vote = state.id;
   state.forced = force;
-  state.votes.set(state.id, true);
+  castOwnVote(state, "voteReply", state.term);
   requestVotes(state, "vote", state.term);
 }
 
+/** Counted at once (but see `tryWin`), or, in the dialect of etcd, when it comes back as a message. */
+function castOwnVote(state: RaftState, kind: "preVoteReply" | "voteReply", term: Term): void {
+  const { id } = state;
+  if (!isEtcd(state)) state.votes.set(id, true);
+  else if (isVoter(state, id)) send(state, { kind, to: id, from: id, term, granted: true });
+}
+
 function requestVotes(state: RaftState, kind: "preVote" | "vote", term: Term): void {
-  for (const to of state.conf.voters) {
+  for (const to of allVoters(state.conf)) {
     if (to === state.id) continue;
     send(state, {
       kind,
@@ -121,29 +137,37 @@ function requestVotes(state: RaftState, kind: "preVote" | "vote", term: Term): v
 export function tryWin(state: RaftState): boolean {
   const { role } = state;
   if (role !== "preCandidate" && role !== "candidate") return false;
-  const result = voteResult(state.conf.voters, state.votes);
+  const result = voteResult(state.conf, state.votes);
   if (result === "lost") becomeFollower(state, state.term, 0);
   if (result !== "won") return false;
   if (role === "preCandidate") becomeCandidate(state, false);
-  else if (afterHard(state) === 0) becomeLeader(state);
+  else if (isEtcd(state) || afterHard(state) === 0) becomeLeader(state);
   return true;
 }
 
 function becomeLeader(state: RaftState): void {
   enterRole(state, "leader");
   state.leader = state.id;
+  state.pendingConfig = lastIndex(state);
   const next = toIndex(lastIndex(state) + 1);
-  for (const peer of [...state.conf.voters, ...state.conf.learners]) {
+  for (const peer of membersOf(state.conf)) {
     state.progress.set(peer, newProgress(peer, next, peer === state.id));
   }
   const own = state.progress.get(state.id);
-  if (own !== undefined) own.state = "replicate";
+  if (own !== undefined) {
+    own.state = "replicate";
+    own.match = toIndex(isEtcd(state) ? lastIndex(state) : state.io.durableIndex);
+  }
   appendOwn(state, "noop", new Uint8Array(0));
+  acknowledgeOwn(state);
+  broadcast(state);
 }
 
 /** Heard from a leader recently enough that votes for others are refused (thesis, 4.2.3). */
 function inLease(state: RaftState): boolean {
-  return state.leader !== 0 && state.electionElapsed < state.config.electionTicks;
+  if (!checksQuorum(state)) return false;
+  const mayHavePromised = state.leader !== 0 || state.justStarted;
+  return mayHavePromised && state.electionElapsed < state.config.electionTicks;
 }
 
 /** Whether a vote request is to be ignored altogether, before its term is looked at. */
@@ -201,8 +225,8 @@ export function onTimeoutNow(state: RaftState): void {
 
 /** Leader, once in an election timeout: steps down if a majority has gone silent. */
 export function checkQuorum(state: RaftState): void {
-  const live = hasMajority(
-    state.conf.voters,
+  const live = hasQuorum(
+    state.conf,
     (peer) => peer === state.id || state.progress.get(peer)?.active === true,
   );
   if (!live) {
@@ -212,6 +236,17 @@ export function checkQuorum(state: RaftState): void {
   for (const progress of state.progress.values()) {
     if (progress.peer !== state.id) progress.active = false;
   }
+}
+
+/**
+ * Follower: no longer counts on its leader, so that another can be elected before a whole timeout
+ * is over. Refused with leases, which rest on just that.
+ */
+export function onForgetLeader(state: RaftState): StepError | undefined {
+  if (state.role !== "follower") return undefined;
+  if (leasesReads(state)) return { code: "InvalidMessage", reason: "the leader may hold a lease" };
+  state.leader = 0;
+  return undefined;
 }
 
 /** Campaign input: refused by who cannot become leader. */

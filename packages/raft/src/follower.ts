@@ -3,6 +3,7 @@
  */
 
 import { isDamaged, noteRepaired } from "./damaged.ts";
+import { isEtcd } from "./dialect.ts";
 import { noteTruncated } from "./durability.ts";
 import { findByTerm, logAppend, logLast, logTruncate, termAt } from "./log.ts";
 import { send, sendAccepted, sendAppendReply } from "./outbox.ts";
@@ -16,7 +17,7 @@ function invalid(reason: string): StepError {
 export function onAppend(state: RaftState, message: MessageOf<"append">): StepError | undefined {
   const { log, commit } = state;
   const { prevIndex, prevTerm, entries, from } = message;
-  if (prevIndex < commit && !reaches(message, commit)) {
+  if (prevIndex < commit && (isEtcd(state) || !reaches(message, commit))) {
     // Old news: all of it is committed here already.
     sendAccepted(state, from, commit);
     return undefined;
@@ -132,6 +133,8 @@ export function onSnapshot(state: RaftState, message: MessageOf<"snapshot">): vo
   state.configs = [];
   state.commit = meta.index;
   state.handedApply = meta.index;
+  state.applyingBytes = 0;
+  state.applyPaused = false;
   state.io.handedIndex = meta.index;
   state.io.snapshot = meta;
   sendAccepted(state, from, meta.index);

@@ -2,15 +2,18 @@
 
 export * from "./codec.ts";
 export {
+  decodeAnyChange,
   decodeConfChange,
   decodeConfState,
+  encodeAnyChange,
   encodeConfChange,
   encodeConfState,
 } from "./conf-codec.ts";
-export { applyConfChange, changeConf, changeProblem } from "./confchange.ts";
+export { isJoint, isJointChange, membersOf } from "./changes.ts";
+export { applyConfChange, changeConf, changeProblem, LEAVE } from "./confchange.ts";
 export * from "./limits.ts";
-export { majority } from "./quorum.ts";
-export { advance, ready } from "./ready.ts";
+export { allVoters, majority } from "./quorum.ts";
+export { advance, hasReady, ready } from "./ready.ts";
 export {
   bootstrap,
   createRaft,

@@ -14,3 +14,11 @@ export const MAX_PENDING_READS = 4096;
 export const KEEP_ENTRIES = 1024;
 /** Bytes of entries kept in memory behind a compaction, whatever their number. */
 export const KEEP_BYTES = 4_194_304;
+/** Rounds sent and not yet confirmed that a lease may begin with; older ones are forgotten. */
+export const LEASE_ROUNDS_MAX = 64;
+/** How much faster the clock of another member may run than the leader's, as a ratio. */
+export const LEASE_DRIFT = 0.1;
+/** Single changes in one joint change. */
+export const MAX_CHANGES = 256;
+/** Proposals in one forwarded message. */
+export const MAX_FORWARDED = 1024;

@@ -11,8 +11,6 @@ import {
   termAt,
   type RaftLog,
 } from "./log.ts";
-import { majority, majorityValue, voteResult } from "./quorum.ts";
-import { peer } from "./testing/cluster.ts";
 import { entry, index, term } from "./testing/solo.ts";
 
 /** Entries of the given terms after index 5, term 2. */
@@ -72,36 +70,4 @@ test("findByTerm bisects to the last entry that is not newer", () => {
   assert.equal(found(10, 1), 4, "older than all that is retained");
   assert.equal(found(3, 1), 3, "below all that is retained");
   assert.equal(findByTerm({ offset: index(0), offsetTerm: term(1), entries: [] }, 0, 0), 0);
-});
-
-test("majorities", () => {
-  assert.deepEqual([1, 2, 3, 4, 5].map(majority), [1, 2, 2, 3, 3]);
-  assert.equal(majorityValue([]), 0);
-  assert.equal(majorityValue([7]), 7);
-  assert.equal(majorityValue([9, 1]), 1);
-  assert.equal(majorityValue([3, 100, 1]), 3);
-  assert.equal(majorityValue([4, 9, 7, 1]), 4);
-  const [a, b, c] = [peer(1), peer(2), peer(3)];
-  assert.equal(voteResult([], new Map()), "lost");
-  assert.equal(voteResult([a, b, c], new Map([[a, true]])), "pending");
-  assert.equal(
-    voteResult(
-      [a, b],
-      new Map([
-        [a, true],
-        [b, false],
-      ]),
-    ),
-    "lost",
-  );
-  assert.equal(
-    voteResult(
-      [a, b, c],
-      new Map([
-        [a, true],
-        [c, true],
-      ]),
-    ),
-    "won",
-  );
 });

@@ -20,15 +20,17 @@ export interface Progress {
   state: "probe" | "replicate" | "snapshot";
   /** Heard from within the current check-quorum period. */
   active: boolean;
-  /** Probe: an append is under way; wait for its reply or for a heartbeat's. */
+  /** Probe, or full window: an append is under way; wait for its reply or for a heartbeat's. */
   paused: boolean;
   /** Send at least an empty append: the member may have missed one. */
   nudge: boolean;
-  /** Last indexes of appends in flight. */
+  /** Last indexes of appends in flight, ascending, and the bytes of each. */
   inflight: number[];
+  inflightSizes: number[];
+  inflightBytes: number;
   /** Snapshot: the index being sent. */
   pendingSnapshot: LogIndex;
-  /** Commit index in the last append sent. */
+  /** Commit index in the last append or heartbeat sent; what was surely lost is taken back. */
   commitSent: LogIndex;
   /** Latest read round the member has acknowledged. */
   ackedRound: number;
@@ -49,6 +51,8 @@ export function newProgress(peer: PeerId, next: LogIndex, active: boolean): Prog
     paused: false,
     nudge: false,
     inflight: [],
+    inflightSizes: [],
+    inflightBytes: 0,
     pendingSnapshot: zero,
     commitSent: zero,
     ackedRound: 0,
@@ -66,6 +70,7 @@ export function toProbe(progress: Progress): void {
   const sent = progress.state === "snapshot" ? progress.pendingSnapshot : 0;
   enter(progress, "probe");
   progress.next = toIndex(Math.max(progress.match, sent) + 1);
+  lowerCommitSent(progress);
 }
 
 export function toReplicate(progress: Progress): void {
@@ -76,6 +81,8 @@ export function toReplicate(progress: Progress): void {
 export function toSnapshot(progress: Progress, index: LogIndex): void {
   enter(progress, "snapshot");
   progress.pendingSnapshot = index;
+  progress.next = toIndex(Math.max(progress.match, index) + 1);
+  progress.commitSent = index;
 }
 
 function enter(progress: Progress, state: Progress["state"]): void {
@@ -83,7 +90,14 @@ function enter(progress: Progress, state: Progress["state"]): void {
   progress.paused = false;
   progress.nudge = false;
   progress.inflight = [];
+  progress.inflightSizes = [];
+  progress.inflightBytes = 0;
   progress.pendingSnapshot = toIndex(0);
+}
+
+/** The member cannot have learned of a commit beyond what it holds. */
+function lowerCommitSent(progress: Progress): void {
+  progress.commitSent = toIndex(Math.min(progress.commitSent, progress.next - 1));
 }
 
 /** Forgets what the member held: it lost acknowledged entries. */
@@ -104,18 +118,55 @@ export function updateMatch(progress: Progress, index: LogIndex): boolean {
   return true;
 }
 
-/** Marks `last` as sent. */
-export function noteSent(progress: Progress, last: LogIndex): void {
-  assert(last >= progress.next, "an append covers new entries");
-  progress.next = toIndex(last + 1);
-  progress.inflight.push(last);
+export interface Window {
+  readonly maxInflight: number;
+  readonly maxInflightBytes?: number;
+}
+
+export function isFull(progress: Progress, window: Window): boolean {
+  return (
+    progress.inflight.length >= window.maxInflight ||
+    progress.inflightBytes >= (window.maxInflightBytes ?? Infinity)
+  );
+}
+
+/** Whether any append must wait; an empty one goes into a full window once it is not `paused`. */
+export function isPaused(progress: Progress): boolean {
+  return progress.state === "snapshot" || progress.paused;
+}
+
+/** Takes note of an append of `count` entries beginning at `next`. */
+export function noteSent(progress: Progress, count: number, bytes: number, window: Window): void {
+  assert(progress.state !== "snapshot", "no append goes to a member that waits for a snapshot");
+  if (progress.state === "probe") {
+    if (count > 0) progress.paused = true;
+    return;
+  }
+  if (count > 0) {
+    progress.next = toIndex(progress.next + count);
+    progress.inflight.push(progress.next - 1);
+    progress.inflightSizes.push(bytes);
+    progress.inflightBytes += bytes;
+  }
+  // This one, or the one before, was the last that may go out unanswered.
+  progress.paused = isFull(progress, window);
+}
+
+/** Whether `commit` could tell the member more than it was told. */
+export function canTellCommit(progress: Progress, commit: number): boolean {
+  return commit > progress.commitSent && progress.commitSent < progress.next - 1;
 }
 
 export function freeInflight(progress: Progress, upTo: LogIndex): void {
-  const { inflight } = progress;
+  const { inflight, inflightSizes } = progress;
   let count = 0;
-  while (count < inflight.length && (inflight[count] ?? 0) <= upTo) count++;
-  if (count > 0) inflight.splice(0, count);
+  while (count < inflight.length && (inflight[count] ?? 0) <= upTo) {
+    progress.inflightBytes -= inflightSizes[count] ?? 0;
+    count++;
+  }
+  if (count === 0) return;
+  inflight.splice(0, count);
+  inflightSizes.splice(0, count);
 }
 
 /**
@@ -128,8 +179,9 @@ export function backTrack(progress: Progress, rejected: number, hint: number): b
     toProbe(progress);
     return true;
   }
-  if (progress.state === "snapshot" || progress.next - 1 !== rejected) return false;
+  if (progress.next - 1 !== rejected) return false;
   progress.next = toIndex(Math.max(Math.min(rejected, hint + 1), progress.match + 1));
+  lowerCommitSent(progress);
   progress.paused = false;
   return true;
 }

@@ -1,36 +1,47 @@
-/** Majorities over a set of voters (Raft paper, section 5). */
+/**
+ * Quorums (Raft paper, section 5; joint consensus: section 6). A joint configuration decides only
+ * what both of its halves decide. An empty half has no objection; a configuration without any voter
+ * decides nothing.
+ */
 
 import type { LogIndex, PeerId } from "@blixard/std";
 import { toIndex } from "./log.ts";
+import type { ConfState } from "./types.ts";
+
+/** The two halves of a configuration; `votersOutgoing` is empty unless it is joint. */
+export type Voters = Pick<ConfState, "voters" | "votersOutgoing">;
 
 export function majority(voters: number): number {
   return Math.floor(voters / 2) + 1;
 }
 
 /**
- * The highest value that a majority of `values` (one per voter) has reached; 0 without voters,
- * because an empty configuration decides nothing. Sorts `values` in place.
+ * The highest value that a majority of `values` (one per voter) has reached; infinite without any.
+ * Sorts `values` in place.
  */
 export function majorityValue(values: number[]): number {
-  if (values.length === 0) return 0;
+  if (values.length === 0) return Infinity;
   values.sort((a, b) => a - b);
   return values[values.length - majority(values.length)] ?? 0;
 }
 
-/** Highest index known durable on a majority, given what each voter is known to hold. */
-export function quorumIndex(
-  voters: readonly PeerId[],
-  indexOf: (peer: PeerId) => number,
-): LogIndex {
-  const values: number[] = [];
-  for (const peer of voters) values.push(indexOf(peer));
-  return toIndex(majorityValue(values));
+/** The highest value that both halves have reached; 0 without voters. */
+export function quorumValue(conf: Voters, valueOf: (peer: PeerId) => number): number {
+  if (conf.voters.length === 0) return 0;
+  const value = majorityValue(conf.voters.map(valueOf));
+  if (conf.votersOutgoing.length === 0) return value;
+  return Math.min(value, majorityValue(conf.votersOutgoing.map(valueOf)));
+}
+
+/** Highest index known durable on a quorum, given what each voter is known to hold. */
+export function quorumIndex(conf: Voters, indexOf: (peer: PeerId) => number): LogIndex {
+  return toIndex(quorumValue(conf, indexOf));
 }
 
 export type VoteResult = "won" | "lost" | "pending";
 
-/** Outcome of an election among `voters`; votes of others are ignored. */
-export function voteResult(
+/** Outcome among `voters` alone; votes of others are ignored, and nobody objects to nobody. */
+export function majorityVote(
   voters: readonly PeerId[],
   votes: ReadonlyMap<PeerId, boolean>,
 ): VoteResult {
@@ -41,15 +52,33 @@ export function voteResult(
     if (vote === true) granted++;
     else if (vote === false) refused++;
   }
-  if (voters.length === 0) return "lost";
+  if (voters.length === 0) return "won";
   const need = majority(voters.length);
   if (granted >= need) return "won";
   return voters.length - refused < need ? "lost" : "pending";
 }
 
-/** True when the peers for which `has` holds form a majority of `voters`. */
-export function hasMajority(voters: readonly PeerId[], has: (peer: PeerId) => boolean): boolean {
-  let count = 0;
-  for (const peer of voters) if (has(peer)) count++;
-  return voters.length > 0 && count >= majority(voters.length);
+/** Outcome of an election under `conf`: both halves must be won. */
+export function jointVote(conf: Voters, votes: ReadonlyMap<PeerId, boolean>): VoteResult {
+  const incoming = majorityVote(conf.voters, votes);
+  const outgoing = majorityVote(conf.votersOutgoing, votes);
+  if (incoming === outgoing) return incoming;
+  return incoming === "lost" || outgoing === "lost" ? "lost" : "pending";
+}
+
+/** As `jointVote`, but a configuration without voters elects nobody. */
+export function voteResult(conf: Voters, votes: ReadonlyMap<PeerId, boolean>): VoteResult {
+  return conf.voters.length === 0 ? "lost" : jointVote(conf, votes);
+}
+
+/** True when the peers for which `has` holds are a quorum. */
+export function hasQuorum(conf: Voters, has: (peer: PeerId) => boolean): boolean {
+  return quorumValue(conf, (peer) => (has(peer) ? 1 : 0)) === 1;
+}
+
+/** Everybody with a vote in either half, ascending. */
+export function allVoters(conf: Voters): PeerId[] {
+  const { voters, votersOutgoing } = conf;
+  if (votersOutgoing.length === 0) return [...voters];
+  return [...new Set([...voters, ...votersOutgoing])].sort((a, b) => a - b);
 }

@@ -1,15 +1,17 @@
 /** What the driver must do now, and what it reports back. */
 
-import { assert } from "@blixard/std";
+import { assert, type LogIndex } from "@blixard/std";
 import { finishRepair, takeRepaired } from "./damaged.ts";
-import { applicable, notePersisted, takePersist } from "./durability.ts";
+import { isEtcd } from "./dialect.ts";
+import { applicable, notePersisted, persistDue, takePersist } from "./durability.ts";
 import { tryWin } from "./election.ts";
 import { maybeCommit } from "./leader-log.ts";
 import { KEEP_BYTES, KEEP_ENTRIES } from "./limits.ts";
 import { entryAt, entryBytes, logCompact, logSlice, termAt, toIndex } from "./log.ts";
 import { updateMatch } from "./progress.ts";
+import { leaveWhenDue } from "./propose.ts";
 import { flushReads } from "./read.ts";
-import { flushAppends } from "./replication.ts";
+import { broadcast, flushAppends } from "./replication.ts";
 import type { RaftState } from "./state.ts";
 import type { Advance, Entry, Ready, SnapshotMeta } from "./types.ts";
 
@@ -20,10 +22,7 @@ import type { Advance, Entry, Ready, SnapshotMeta } from "./types.ts";
  * entries; answers `reads` whose index is applied.
  */
 export function ready(state: RaftState): Ready | undefined {
-  if (state.role === "leader") {
-    flushReads(state);
-    flushAppends(state);
-  }
+  flush(state);
   const persist = takePersist(state);
   const committed = takeCommitted(state);
   const { reads, outbox } = state;
@@ -49,15 +48,37 @@ export function ready(state: RaftState): Ready | undefined {
   return result;
 }
 
+function flush(state: RaftState): void {
+  if (state.role !== "leader") return;
+  flushReads(state);
+  flushAppends(state);
+}
+
+/** Whether `ready` would have something to say. */
+export function hasReady(state: RaftState): boolean {
+  flush(state);
+  return (
+    state.outbox.length > 0 ||
+    state.reads.answers.length > 0 ||
+    state.damage.phase === "whole" ||
+    (!state.applyPaused && applicable(state) > state.handedApply) ||
+    persistDue(state)
+  );
+}
+
 /**
  * Entries that are committed and durable here, too: an applied entry is never lost by a restart.
  */
 function takeCommitted(state: RaftState): readonly Entry[] {
   const to = applicable(state);
-  if (to <= state.handedApply) return [];
+  if (to <= state.handedApply || state.applyPaused) return [];
+  const { maxApplyBytes } = state.config;
   const from = state.handedApply + 1;
-  const entries = logSlice(state.log, from, to, state.config.maxApplyBytes);
+  const entries = logSlice(state.log, from, to, maxApplyBytes - state.applyingBytes);
   state.handedApply = toIndex(state.handedApply + entries.length);
+  for (const entry of entries) state.applyingBytes += entryBytes(entry);
+  // Also when the next one alone would be too much.
+  state.applyPaused = state.applyingBytes >= maxApplyBytes || state.handedApply < to;
   return entries;
 }
 
@@ -71,7 +92,7 @@ export function advance(state: RaftState, done: Advance): void {
       onApplied(state, done.index);
       break;
     case "compacted":
-      onCompacted(state, done.meta);
+      onCompacted(state, done.meta, done.upTo);
       break;
     case "repaired":
       finishRepair(state);
@@ -84,26 +105,41 @@ export function advance(state: RaftState, done: Advance): void {
 function onPersisted(state: RaftState, seq: number): void {
   const snapshotIndex = notePersisted(state, seq);
   state.applied = toIndex(Math.max(state.applied, snapshotIndex));
+  // There its own acknowledgements come back as messages.
+  if (isEtcd(state)) return;
   tryWin(state);
   if (state.role !== "leader") return;
   const own = state.progress.get(state.id);
   if (own !== undefined) updateMatch(own, toIndex(state.io.durableIndex));
-  maybeCommit(state);
+  if (maybeCommit(state)) broadcast(state);
 }
 
 function onApplied(state: RaftState, index: number): void {
   assert(index <= state.handedApply, `applied ${index}, which was never handed out`);
   assert((state.configs[0] ?? Infinity) > index, "applyConfChange comes before applied");
+  // Of what a snapshot has overtaken nothing counts any more.
+  for (let at = Math.max(state.applied, state.log.offset) + 1; at <= index; at++) {
+    state.applyingBytes -= entryBytes(entryAt(state.log, at));
+  }
+  state.applyingBytes = Math.max(0, state.applyingBytes);
   state.applied = toIndex(Math.max(state.applied, index));
+  state.applyPaused = state.applyingBytes >= state.config.maxApplyBytes;
+  leaveWhenDue(state);
 }
 
 /** Keeps a tail behind the snapshot, so that a member slightly behind needs no snapshot. */
-function onCompacted(state: RaftState, meta: SnapshotMeta): void {
-  if (meta.index <= state.snapshot.index) return;
+function onCompacted(state: RaftState, meta: SnapshotMeta, upTo: LogIndex | undefined): void {
+  if (meta.index < state.snapshot.index) return;
+  if (meta.index === state.snapshot.index && upTo === undefined) return;
   assert(meta.index <= state.applied, `compacted ${meta.index}, which is not applied`);
   assert(termAt(state.log, meta.index) === meta.term, "the snapshot's term is the entry's");
   state.snapshot = meta;
   const { log } = state;
+  if (upTo !== undefined) {
+    assert(upTo <= meta.index, "what is dropped is in the snapshot");
+    logCompact(log, upTo);
+    return;
+  }
   const keep = state.config.keepEntries ?? KEEP_ENTRIES;
   let index: number = meta.index;
   let bytes = 0;

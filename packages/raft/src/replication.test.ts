@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { advance, step, type Entry, type MessageOf } from "./index.ts";
+import { advance, hasReady, step, type Entry, type MessageOf } from "./index.ts";
 import { majorityValue } from "./quorum.ts";
 import { commitTo } from "./state.ts";
 import { Cluster, peer } from "./testing/cluster.ts";
@@ -256,14 +256,18 @@ test("flow control: proposals beyond maxUncommittedBytes are refused until some 
   });
 });
 
-test("committed entries are handed out once, in order, in bounded portions", () => {
-  const solo = new Solo({ log: [2, 2, 2, 2], term: 2, config: { maxApplyBytes: 70 } });
-  step(solo.state, { kind: "tick" });
-  solo.append(2, 2, [5, 2], [], 5);
-  assert.deepEqual(
-    solo.committed.map((e) => e.index),
-    [2, 3, 4, 5],
-  );
+test("committed entries are handed out once, in order, never more than may be unapplied", () => {
+  const solo = new Solo({ log: [2, 2, 2, 2, 2], term: 2, config: { maxApplyBytes: 70 } });
+  solo.append(2, 2, [6, 2], [], 6);
+  const handed = (): number[] => solo.drain().committed.map((e) => e.index);
+  assert.deepEqual(handed(), [2, 3]);
+  assert.equal(hasReady(solo.state), false);
+  advance(solo.state, { kind: "applied", index: index(2) });
+  // One alone would be too much, but something always goes.
+  assert.deepEqual(handed(), [2, 3, 4]);
+  advance(solo.state, { kind: "applied", index: index(4) });
+  assert.equal(hasReady(solo.state), true);
+  assert.deepEqual(handed(), [2, 3, 4, 5, 6]);
 });
 
 /**

@@ -2,19 +2,23 @@
 
 import type { PeerId } from "@blixard/std";
 import { noteRepair } from "./damaged.ts";
+import { isEtcd } from "./dialect.ts";
 import { maybeCommit } from "./leader-log.ts";
 import { findByTerm } from "./log.ts";
 import { send } from "./outbox.ts";
 import {
   backTrack,
+  canTellCommit,
   freeInflight,
   toProbe,
   toReplicate,
   updateMatch,
   type Progress,
 } from "./progress.ts";
-import { answerReads } from "./read.ts";
-import { lastIndex, type RaftState } from "./state.ts";
+import { allVoters } from "./quorum.ts";
+import { answerReads, noteRound } from "./read.ts";
+import { broadcast, sendMore, sendTo } from "./replication.ts";
+import { isVoter, lastIndex, type RaftState } from "./state.ts";
 import type { MessageOf, StepError } from "./types.ts";
 
 export function onAppendReply(
@@ -47,7 +51,7 @@ function onRejected(state: RaftState, progress: Progress, message: MessageOf<"ap
     message.hintTerm > 0
       ? findByTerm(state.log, message.hintIndex, message.hintTerm)
       : message.hintIndex;
-  if (backTrack(progress, message.index, hint)) state.sendDue = true;
+  if (backTrack(progress, message.index, hint)) sendTo(state, progress);
 }
 
 function onAccepted(state: RaftState, progress: Progress, message: MessageOf<"appendReply">): void {
@@ -56,10 +60,15 @@ function onAccepted(state: RaftState, progress: Progress, message: MessageOf<"ap
   if (progress.state === "replicate") {
     freeInflight(progress, message.index);
   } else if (progress.state === "probe" || progress.match >= state.log.offset) {
+    // From a snapshot by way of probing: it holds at least what was acknowledged.
+    toProbe(progress);
     toReplicate(progress);
   }
-  state.sendDue = true;
-  maybeCommit(state);
+  const isOwn = progress.peer === state.id;
+  if (maybeCommit(state)) broadcast(state);
+  else if (!isOwn && canTellCommit(progress, state.commit)) sendTo(state, progress);
+  if (isOwn) return;
+  sendMore(state, progress);
   if (state.transferee === progress.peer) tryTransfer(state);
 }
 
@@ -74,14 +83,12 @@ export function onHeartbeatReply(
   }
   heard(state, progress, message.repair);
   progress.paused = false;
-  if (progress.match < lastIndex(state) || progress.state === "probe") {
-    progress.nudge = true;
-    state.sendDue = true;
-  }
+  if (progress.match < lastIndex(state) || progress.state === "probe") sendTo(state, progress);
   // Again, in case it was lost or the target still had a configuration to apply.
-  if (state.transferee === progress.peer) tryTransfer(state);
+  if (state.transferee === progress.peer && !isEtcd(state)) tryTransfer(state);
   if (message.readRound > progress.ackedRound) {
     progress.ackedRound = message.readRound;
+    noteRound(state);
     answerReads(state);
   }
   return undefined;
@@ -92,7 +99,7 @@ export function onUnreachable(state: RaftState, peer: PeerId): void {
   const progress = state.progress.get(peer);
   if (state.role !== "leader" || progress?.state !== "replicate") return;
   toProbe(progress);
-  state.sendDue = true;
+  if (!isEtcd(state)) state.sendDue = true;
 }
 
 /**
@@ -113,7 +120,7 @@ export function onSnapshotSent(state: RaftState, peer: PeerId, ok: boolean): voi
  */
 export function handOver(state: RaftState): void {
   let best: Progress | undefined;
-  for (const peer of state.conf.voters) {
+  for (const peer of allVoters(state.conf)) {
     const progress = state.progress.get(peer);
     if (progress === undefined || progress.repair !== 0) continue;
     if (best === undefined || progress.match > best.match) best = progress;
@@ -123,9 +130,31 @@ export function handOver(state: RaftState): void {
   tryTransfer(state);
 }
 
+/** Input or message: `to` shall lead. */
+export function transferLeader(state: RaftState, to: PeerId): StepError | undefined {
+  if (to === state.id) {
+    state.transferee = 0;
+    return undefined;
+  }
+  const progress = state.progress.get(to);
+  if (!isVoter(state, to) || progress === undefined) {
+    return { code: "InvalidMessage", reason: `${to} is not a voter` };
+  }
+  if (progress.repair !== 0) return { code: "InvalidMessage", reason: `${to} is damaged` };
+  if (state.transferee === to) return undefined;
+  state.transferee = to;
+  // It must succeed within one election timeout from here.
+  state.electionElapsed = 0;
+  if (progress.match === lastIndex(state)) tryTransfer(state);
+  else sendTo(state, progress);
+  return undefined;
+}
+
 /** Hands leadership over once the target has the whole log. */
 export function tryTransfer(state: RaftState): void {
   const to = state.transferee;
   if (to === 0 || state.progress.get(to)?.match !== lastIndex(state)) return;
+  // Its votes will go before any lease.
+  state.reads.leaseLost = true;
   send(state, { kind: "timeoutNow", to, from: state.id, term: state.term });
 }

@@ -50,6 +50,8 @@ export interface PendingRead {
   /** 0 until its quorum round has begun. */
   round: number;
   index: LogIndex;
+  /** Who forwarded it, or 0. */
+  readonly from: PeerId | 0;
 }
 
 export interface Reads {
@@ -57,6 +59,14 @@ export interface Reads {
   round: number;
   pending: PendingRead[];
   answers: ReadState[];
+  /** Leader: ticks since it leads. */
+  tick: number;
+  /** With leases: rounds not yet confirmed, and when each was sent. */
+  sent: { readonly round: number; readonly tick: number }[];
+  /** The tick at which the latest confirmed round was sent, or -1. */
+  leaseFrom: number;
+  /** Leadership was offered to another member. */
+  leaseLost: boolean;
 }
 
 /** A damaged member's side of a repair (damaged.ts). */
@@ -85,6 +95,13 @@ export interface RaftState {
   snapshot: SnapshotMeta;
   /** Indexes of config entries in the log not yet given to applyConfChange; ascending. */
   configs: number[];
+  /** Leader: no configuration beyond this index is in its log. */
+  pendingConfig: LogIndex;
+  /** Bytes of entries handed out and not yet applied; whether more must wait for that. */
+  applyingBytes: number;
+  applyPaused: boolean;
+  /** With leases: who was started less than an election timeout ago may have promised one. */
+  justStarted: boolean;
   electionElapsed: number;
   heartbeatElapsed: number;
   electionTimeout: number;
@@ -144,15 +161,21 @@ function assertConfig(config: RaftConfig): void {
   assert(config.heartbeatTicks >= 1, "heartbeatTicks is at least 1");
   assert(config.electionTicks > config.heartbeatTicks, "elections are slower than heartbeats");
   assert(config.maxInflight >= 1, "maxInflight is at least 1");
+  assert(
+    config.reads !== "lease" || config.checkQuorum !== false,
+    "a lease rests on members that ignore other candidates: it needs checkQuorum",
+  );
 }
 
-function assertRestored(restored: Restored): void {
+function assertRestored(restored: Restored, isEtcd: boolean): void {
   const { snapshot, hardState, entries, damaged } = restored;
   assert(
     snapshot.index > 0 || snapshot.conf.voters.length === 0,
     "a configuration comes with a snapshot of index 1 or more (see bootstrap)",
   );
-  assert(hardState.term >= snapshot.term, "the term is at least the snapshot's");
+  // Those who found a cluster of etcd's begin with a snapshot of term 1, in term 0.
+  const isFounder = isEtcd && hardState.term === 0;
+  assert(hardState.term >= snapshot.term || isFounder, "the term is at least the snapshot's");
   if (damaged) return;
   let index: number = snapshot.index;
   let term: number = snapshot.term;
@@ -162,7 +185,7 @@ function assertRestored(restored: Restored): void {
     index = entry.index;
     term = entry.term;
   }
-  assert(hardState.term >= term, "the term is at least the last entry's");
+  assert(hardState.term >= term || isFounder, "the term is at least the last entry's");
 }
 
 /**
@@ -171,7 +194,7 @@ function assertRestored(restored: Restored): void {
  */
 export function createRaft(config: RaftConfig, restored: Restored, random: Random): RaftState {
   assertConfig(config);
-  assertRestored(restored);
+  assertRestored(restored, config.dialect === "etcd");
   const { hardState, snapshot, damaged } = restored;
   const seed = random.u32();
   const entries = damaged ? [] : [...restored.entries];
@@ -193,6 +216,10 @@ export function createRaft(config: RaftConfig, restored: Restored, random: Rando
     log: { offset: snapshot.index, offsetTerm: snapshot.term, entries },
     snapshot,
     configs: entries.filter((e) => e.kind === "config").map((e) => e.index),
+    pendingConfig: toIndex(0),
+    applyingBytes: 0,
+    applyPaused: false,
+    justStarted: config.reads === "lease" && config.dialect !== "etcd",
     electionElapsed: 0,
     heartbeatElapsed: 0,
     electionTimeout: config.electionTicks,
@@ -202,7 +229,15 @@ export function createRaft(config: RaftConfig, restored: Restored, random: Rando
     sendDue: false,
     uncommittedBytes: 0,
     transferee: 0,
-    reads: { round: 0, pending: [], answers: [] },
+    reads: {
+      round: 0,
+      pending: [],
+      answers: [],
+      tick: 0,
+      sent: [],
+      leaseFrom: -1,
+      leaseLost: false,
+    },
     io: {
       nextSeq: 1,
       durableSeq: 0,
@@ -239,7 +274,8 @@ export function lastIndex(state: RaftState): LogIndex {
 }
 
 export function isVoter(state: RaftState, peer: PeerId): boolean {
-  return state.conf.voters.includes(peer);
+  const { voters, votersOutgoing } = state.conf;
+  return voters.includes(peer) || votersOutgoing.includes(peer);
 }
 
 /**
@@ -266,6 +302,8 @@ export function commitTo(state: RaftState, index: number): void {
  * overlaps the current one.
  */
 export function inferCommit(state: RaftState): void {
+  // Its leaders may propose sooner.
+  if (state.config.dialect === "etcd" || state.config.checkConfChanges === false) return;
   const before = state.configs.at(-2);
   if (before !== undefined) commitTo(state, before);
 }

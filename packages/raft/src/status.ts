@@ -1,6 +1,7 @@
 /** Views of the state: what a caller may look at, a copy, and a canonical hash. */
 
 import { ByteWriter, hash64, unreachable } from "@blixard/std";
+import { isFull, isPaused } from "./progress.ts";
 import { lastIndex, type RaftState } from "./state.ts";
 import type { RaftStatus } from "./types.ts";
 
@@ -8,7 +9,17 @@ export function status(state: RaftState): RaftStatus {
   const { id, role, term, leader, commit, applied, conf } = state;
   const progress = [...state.progress.values()]
     .sort((a, b) => a.peer - b.peer)
-    .map(({ peer, match, next, state, active }) => ({ peer, match, next, state, active }));
+    .map((each) => ({
+      peer: each.peer,
+      match: each.match,
+      next: each.next,
+      state: each.state,
+      active: each.active,
+      paused: isPaused(each),
+      inflight: each.inflight.length,
+      isFull: isFull(each, state.config),
+      pendingSnapshot: each.pendingSnapshot,
+    }));
   return { id, role, term, leader, commit, applied, lastIndex: lastIndex(state), conf, progress };
 }
 
@@ -54,7 +65,8 @@ function writePlain(writer: ByteWriter, value: Plain): void {
       writer.u8(value ? 2 : 1);
       return;
     case "number":
-      writer.u8(3).u64(value);
+      // -1 stands for "none" in places.
+      writer.u8(value < 0 ? 10 : 3).u64(Math.abs(value));
       return;
     case "string":
       writer.u8(4).text(value);

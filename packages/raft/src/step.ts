@@ -4,32 +4,30 @@
  */
 
 import { unreachable } from "@blixard/std";
-import { proposeConf } from "./confchange.ts";
-import { isRepairing } from "./damaged.ts";
+import { checksQuorum, handsOver, isEtcd, usesPreVote } from "./dialect.ts";
 import {
   becomeFollower,
   campaign,
   checkQuorum,
   ignoresVote,
   onCampaign,
+  onForgetLeader,
   onTimeoutNow,
   onVoteReply,
   onVoteRequest,
   promotable,
 } from "./election.ts";
 import { onAppend, onHeartbeat, onSnapshot } from "./follower.ts";
-import { appendOwn } from "./leader-log.ts";
-import { ENTRY_OVERHEAD_BYTES } from "./limits.ts";
 import { send, sendAppendReply } from "./outbox.ts";
-import { requestRead } from "./read.ts";
-import { sendHeartbeats } from "./replication.ts";
+import { leaveWhenDue, onPropose, propose, proposeConf } from "./propose.ts";
+import { beat, onReadIndexReply, requestRead } from "./read.ts";
 import {
   handOver,
   onAppendReply,
   onHeartbeatReply,
   onSnapshotSent,
   onUnreachable,
-  tryTransfer,
+  transferLeader,
 } from "./replies.ts";
 import { isVoter, type RaftState } from "./state.ts";
 import type { Input, Message, StepError } from "./types.ts";
@@ -53,11 +51,13 @@ export function step(state: RaftState, input: Input): StepError | undefined {
     case "proposeConf":
       return proposeConf(state, input.change);
     case "readIndex":
-      return requestRead(state, input.context);
+      return requestRead(state, input.context, { from: 0, lateTicks: input.lateTicks ?? 0 });
     case "campaign":
       return onCampaign(state);
+    case "forgetLeader":
+      return onForgetLeader(state);
     case "transferLeader":
-      return transferLeader(state, input.to);
+      return onTransfer(state, input.to);
     case "unreachable":
       onUnreachable(state, input.peer);
       return undefined;
@@ -75,6 +75,7 @@ function tick(state: RaftState): void {
     tickLeader(state);
   } else if (state.electionElapsed >= state.electionTimeout && promotable(state)) {
     // Who cannot campaign lets the time run on: its lease on a dead leader must not begin anew.
+    state.electionElapsed = 0;
     campaign(state, false);
   }
 }
@@ -82,51 +83,44 @@ function tick(state: RaftState): void {
 function tickLeader(state: RaftState): void {
   const { electionTicks, heartbeatTicks } = state.config;
   state.heartbeatElapsed++;
+  state.reads.tick++;
   if (state.electionElapsed >= electionTicks) {
     state.electionElapsed = 0;
     state.transferee = 0;
-    checkQuorum(state);
-    if (state.role === "leader" && !isVoter(state, state.id)) handOver(state);
+    if (checksQuorum(state)) checkQuorum(state);
+    if (state.role === "leader" && !isEtcd(state)) onLeaderPeriod(state);
   }
   if (state.role === "leader" && state.heartbeatElapsed >= heartbeatTicks) {
     state.heartbeatElapsed = 0;
-    sendHeartbeats(state);
+    beat(state);
   }
 }
 
-function propose(state: RaftState, entries: readonly Uint8Array[]): StepError | undefined {
-  if (state.role !== "leader") return { code: "NotLeader", leader: state.leader };
-  if (state.transferee !== 0) return { code: "Transferring", to: state.transferee };
-  let bytes = 0;
-  for (const data of entries) bytes += data.length + ENTRY_OVERHEAD_BYTES;
-  const before = state.uncommittedBytes;
-  // One proposal always fits an idle leader, however large: the caller bounds its size.
-  if (before > 0 && before + bytes > state.config.maxUncommittedBytes) {
-    return { code: "Overloaded" };
-  }
-  for (const data of entries) appendOwn(state, "command", data);
-  return undefined;
+/** What did not succeed the first time is tried again. */
+function onLeaderPeriod(state: RaftState): void {
+  if (!isVoter(state, state.id) && handsOver(state)) handOver(state);
+  else leaveWhenDue(state);
 }
 
-function transferLeader(state: RaftState, to: PeerId): StepError | undefined {
-  if (state.role !== "leader") return { code: "NotLeader", leader: state.leader };
-  if (to === state.id) {
-    state.transferee = 0;
-    return undefined;
+/** Whoever does not lead passes the wish on, in the name of who shall lead. */
+function onTransfer(state: RaftState, to: PeerId): StepError | undefined {
+  const { role, leader, term } = state;
+  if (role === "leader") return transferLeader(state, to);
+  if (state.config.forwarding !== true || role !== "follower" || leader === 0) {
+    return { code: "NotLeader", leader };
   }
-  if (!isVoter(state, to)) return { code: "InvalidMessage", reason: `${to} is not a voter` };
-  if (isRepairing(state, to)) return { code: "InvalidMessage", reason: `${to} is damaged` };
-  if (state.transferee === to) return undefined;
-  state.transferee = to;
-  // It must succeed within one election timeout from here.
-  state.electionElapsed = 0;
-  tryTransfer(state);
+  send(state, { kind: "transferLeader", to: leader, from: to, term });
   return undefined;
 }
 
 function onMessage(state: RaftState, message: Message): StepError | undefined {
   const reason = messageProblem(state, message);
   if (reason !== undefined) return { code: "InvalidMessage", reason };
+  // Requests of clients have no term: whoever leads answers them.
+  if (message.kind === "propose") return onPropose(state, message);
+  if (message.kind === "readIndex") {
+    return requestRead(state, message.context, { from: message.from, lateTicks: 0 });
+  }
   if (message.term > state.term) {
     if (!adoptTerm(state, message)) return undefined;
   } else if (message.term < state.term) {
@@ -152,13 +146,18 @@ function adoptTerm(state: RaftState, message: Message): boolean {
     case "append":
     case "heartbeat":
     case "snapshot":
-    case "timeoutNow":
       becomeFollower(state, message.term, message.from);
       return true;
+    case "timeoutNow":
     case "appendReply":
     case "heartbeatReply":
     case "voteReply":
+    case "readIndexReply":
+    case "transferLeader":
       becomeFollower(state, message.term, 0);
+      return true;
+    case "propose":
+    case "readIndex":
       return true;
     default:
       return unreachable(message);
@@ -175,7 +174,12 @@ function answerStale(state: RaftState, message: Message): void {
   switch (message.kind) {
     case "append":
     case "heartbeat":
+      // Of no use but its term: it acknowledges nothing.
+      if (!checksQuorum(state) && !usesPreVote(state)) break;
+      sendAppendReply(state, to, { rejected: !isEtcd(state), index: 0, hintIndex: 0, hintTerm: 0 });
+      break;
     case "snapshot":
+      if (isEtcd(state)) break;
       sendAppendReply(state, to, { rejected: true, index: 0, hintIndex: 0, hintTerm: 0 });
       break;
     case "preVote":
@@ -193,6 +197,10 @@ function answerStale(state: RaftState, message: Message): void {
     case "appendReply":
     case "heartbeatReply":
     case "timeoutNow":
+    case "propose":
+    case "readIndex":
+    case "readIndexReply":
+    case "transferLeader":
       break;
     default:
       unreachable(message);
@@ -217,8 +225,16 @@ function dispatch(state: RaftState, message: Message): StepError | undefined {
     case "append":
     case "heartbeat":
     case "snapshot":
-    case "timeoutNow":
       return fromLeader(state, message);
+    case "timeoutNow":
+      return isEtcd(state) ? onEtcdTimeoutNow(state) : fromLeader(state, message);
+    case "readIndexReply":
+      return onReadIndexReply(state, message);
+    case "transferLeader":
+      return onTransfer(state, message.from);
+    case "propose":
+    case "readIndex":
+      return undefined;
     default:
       return unreachable(message);
   }
@@ -234,6 +250,7 @@ function fromLeader(
   }
   if (state.role !== "follower") becomeFollower(state, state.term, from);
   state.leader = from;
+  state.justStarted = false;
   state.electionElapsed = 0;
   switch (message.kind) {
     case "append":
@@ -249,4 +266,9 @@ function fromLeader(
     default:
       return unreachable(message);
   }
+}
+
+/** Etcd takes it from anybody, and from nobody as a sign of a leader. */
+function onEtcdTimeoutNow(state: RaftState): undefined {
+  onTimeoutNow(state);
 }

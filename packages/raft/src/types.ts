@@ -31,18 +31,19 @@ export interface HardState {
   readonly commit: LogIndex;
 }
 
-/**
- * Joint fields are part of the format from the start; they stay empty until joint consensus lands.
- */
+/** Who decides. Joint while `votersOutgoing` has members: then both halves must agree. */
 export interface ConfState {
   readonly voters: readonly PeerId[];
   readonly votersOutgoing: readonly PeerId[];
   readonly learners: readonly PeerId[];
+  /** Outgoing voters that become learners when the joint configuration is left. */
   readonly learnersNext: readonly PeerId[];
+  /** The leader proposes to leave the joint configuration as soon as it has applied it. */
   readonly autoLeave: boolean;
 }
 
-export type ConfChangeOp = "addVoter" | "addLearner" | "removeMember";
+/** `updateMember` changes the context only. */
+export type ConfChangeOp = "addVoter" | "addLearner" | "removeMember" | "updateMember";
 
 export interface ConfChange {
   readonly op: ConfChangeOp;
@@ -50,6 +51,20 @@ export interface ConfChange {
   /** Opaque to the protocol; raft-node keeps addresses and keys of members here. */
   readonly context: Uint8Array;
 }
+
+/**
+ * Several changes at once, through a joint configuration (Raft paper, section 6).
+ *   auto      one change alone is made simply; more go through a joint configuration that is left
+ *             by itself. No change at all leaves a joint configuration.
+ *   implicit  always joint, left by itself
+ *   explicit  always joint, left by a proposal of no change
+ */
+export interface JointChange {
+  readonly transition: "auto" | "implicit" | "explicit";
+  readonly changes: readonly ConfChange[];
+}
+
+export type AnyConfChange = ConfChange | JointChange;
 
 export interface SnapshotMeta {
   readonly index: LogIndex;
@@ -132,7 +147,45 @@ export type Message =
       readonly to: PeerId;
       readonly from: PeerId;
       readonly term: Term;
+    }
+  // The kinds below are sent only where `RaftConfig.forwarding` says that every member knows them.
+  | {
+      /** Proposals on their way to the leader; of no term. */
+      readonly kind: "propose";
+      readonly to: PeerId;
+      readonly from: PeerId;
+      readonly term: Term;
+      readonly proposals: readonly Proposal[];
+    }
+  | {
+      /** A read on its way to the leader; of no term. */
+      readonly kind: "readIndex";
+      readonly to: PeerId;
+      readonly from: PeerId;
+      readonly term: Term;
+      readonly context: number;
+    }
+  | {
+      readonly kind: "readIndexReply";
+      readonly to: PeerId;
+      readonly from: PeerId;
+      readonly term: Term;
+      readonly context: number;
+      readonly index: LogIndex;
+    }
+  | {
+      /** Asks the leader to hand over; `from` is who shall lead, whoever asks. */
+      readonly kind: "transferLeader";
+      readonly to: PeerId;
+      readonly from: PeerId;
+      readonly term: Term;
     };
+
+/** What a client wants in the log. */
+export interface Proposal {
+  readonly kind: "command" | "config";
+  readonly data: Uint8Array;
+}
 
 /** The members of the union whose kind is, or may be, `K`. */
 export type MessageOf<K extends Message["kind"], M = Message> = M extends {
@@ -154,17 +207,51 @@ export interface RaftConfig {
   readonly maxAppendBytes: number;
   /** Appends in flight to one follower. */
   readonly maxInflight: number;
+  /** Bytes of entries in flight to one follower; default: no bound but the number of appends. */
+  readonly maxInflightBytes?: number;
   /**
    * Bytes of own-term entries not yet committed; proposals beyond are refused with "overloaded".
    */
   readonly maxUncommittedBytes: number;
-  /** Bytes of committed entries handed out in one Ready. */
+  /** Bytes of committed entries handed out and not yet applied (at least one entry regardless). */
   readonly maxApplyBytes: number;
   /**
    * Entries kept in memory behind a compaction, for followers slightly behind. Default in
    * limits.ts.
    */
   readonly keepEntries?: number;
+  /** Ask for votes before raising the term (thesis, 9.6). Default true. */
+  readonly preVote?: boolean;
+  /**
+   * A leader that has not heard from a quorum for an election timeout steps down, and a member that
+   * has heard from its leader within one ignores other candidates (thesis, 6.2). Default true.
+   */
+  readonly checkQuorum?: boolean;
+  /**
+   * safe: every read waits for a quorum round. lease: the leader answers at once within the lease
+   * that the last round left it (read.ts); needs checkQuorum on every member. Default safe.
+   */
+  readonly reads?: "safe" | "lease";
+  /**
+   * What a leader does that is no voter any more. handOver: it leads on, without counting itself,
+   * until the most advanced voter takes over. stepDown: at once. stay: until deposed. Default
+   * handOver.
+   */
+  readonly onRemoval?: "handOver" | "stepDown" | "stay";
+  /** Refuse configuration changes that cannot follow the one in force. Default true. */
+  readonly checkConfChanges?: boolean;
+  /** Followers pass proposals, reads and transfers on to the leader. Default false. */
+  readonly forwarding?: boolean;
+  /**
+   * Whose decisions where ours differ (docs/adr, 0008): "etcd" for its transcripts and for drivers
+   * written against it. Default ours.
+   */
+  readonly dialect?: "ours" | "etcd";
+  /**
+   * Dialect etcd only. sync: committed entries are handed out together with the persist that makes
+   * them durable, which the driver completes first. Default async: once they are durable.
+   */
+  readonly storage?: "sync" | "async";
 }
 
 /**
@@ -193,10 +280,16 @@ export type Input =
   | { readonly kind: "tick" }
   | { readonly kind: "message"; readonly message: Message }
   | { readonly kind: "propose"; readonly entries: readonly Uint8Array[] }
-  | { readonly kind: "proposeConf"; readonly change: ConfChange }
-  /** A quorum round begun after this input; answered in `Ready.reads` with the same context. */
-  | { readonly kind: "readIndex"; readonly context: number }
+  | { readonly kind: "proposeConf"; readonly change: AnyConfChange }
+  /**
+   * A quorum round begun after this input; answered in `Ready.reads` with the same context. With
+   * `RaftConfig.reads` "lease" answered at once while the lease lasts; `lateTicks` is how many ticks
+   * are due by the driver's clock and not yet given: after a pause the lease is over, too.
+   */
+  | { readonly kind: "readIndex"; readonly context: number; readonly lateTicks?: number }
   | { readonly kind: "campaign" }
+  /** A follower stops counting on its leader, and so may vote before an election timeout is over. */
+  | { readonly kind: "forgetLeader" }
   | { readonly kind: "transferLeader"; readonly to: PeerId }
   | { readonly kind: "unreachable"; readonly peer: PeerId }
   | { readonly kind: "snapshotSent"; readonly peer: PeerId; readonly ok: boolean };
@@ -264,8 +357,11 @@ export interface Ready {
 export type Advance =
   | { readonly kind: "persisted"; readonly seq: number }
   | { readonly kind: "applied"; readonly index: LogIndex }
-  /** The applied state up to `index` is in a durable snapshot: earlier entries may be dropped. */
-  | { readonly kind: "compacted"; readonly meta: SnapshotMeta }
+  /**
+   * The applied state up to `index` is in a durable snapshot: earlier entries may be dropped, those
+   * up to `upTo` where the driver names it, else all but the tail that `keepEntries` keeps.
+   */
+  | { readonly kind: "compacted"; readonly meta: SnapshotMeta; readonly upTo?: LogIndex }
   /** Answer to `Ready.repaired`, once the durable mark of the damage is cleared. */
   | { readonly kind: "repaired" };
 
@@ -287,5 +383,12 @@ export interface RaftStatus {
     readonly next: LogIndex;
     readonly state: "probe" | "replicate" | "snapshot";
     readonly active: boolean;
+    /** No entry is sent before the member answers, or a snapshot's fate is known. */
+    readonly paused: boolean;
+    /** Appends in flight, and whether the window is full. */
+    readonly inflight: number;
+    readonly isFull: boolean;
+    /** Index of the snapshot being sent, or 0. */
+    readonly pendingSnapshot: LogIndex;
   }[];
 }

@@ -1,6 +1,7 @@
 /** Checks of a decoded message that need no log: a bad message from a peer must never break us. */
 
 import type { PeerId } from "@blixard/std";
+import { isEtcd } from "./dialect.ts";
 import type { RaftState } from "./state.ts";
 import type { ConfState, Entry, Message, SnapshotMeta } from "./types.ts";
 
@@ -12,23 +13,25 @@ function isPeer(value: number): boolean {
   return Number.isInteger(value) && value >= 1 && value <= 0xffffffff;
 }
 
-/**
- * Members ascending without repetition, none in two sets; joint fields empty until they mean
- * something.
- */
+/** Members ascending without repetition, and every one in the roles that go together only. */
 export function confProblem(conf: ConfState): string | undefined {
-  if (conf.votersOutgoing.length > 0 || conf.learnersNext.length > 0 || conf.autoLeave) {
-    return "joint configurations are not supported";
-  }
-  for (const peers of [conf.voters, conf.learners]) {
+  const { voters, votersOutgoing, learners, learnersNext, autoLeave } = conf;
+  for (const peers of [voters, votersOutgoing, learners, learnersNext]) {
     let last: number = 0;
     for (const peer of peers) {
       if (!isPeer(peer) || peer <= last) return "members are not ascending ids";
       last = peer;
     }
   }
-  const voters = new Set<PeerId>(conf.voters);
-  if (conf.learners.some((peer) => voters.has(peer))) return "a learner is also a voter";
+  const incoming = new Set<PeerId>(voters);
+  const outgoing = new Set<PeerId>(votersOutgoing);
+  if (learners.some((peer) => incoming.has(peer) || outgoing.has(peer))) {
+    return "a learner is also a voter";
+  }
+  if (learnersNext.some((peer) => !outgoing.has(peer) || incoming.has(peer))) {
+    return "who is to become a learner is a voter of the outgoing half only";
+  }
+  if (autoLeave && outgoing.size === 0) return "only a joint configuration can be left";
   return undefined;
 }
 
@@ -58,10 +61,18 @@ function metaProblem(meta: SnapshotMeta, term: number): string | undefined {
   return confProblem(meta.conf);
 }
 
+/** Dialect of etcd: a member acknowledges its own writes by messages to itself. */
+function isOwnAck(state: RaftState, { kind }: Message): boolean {
+  const isAck = kind === "voteReply" || kind === "preVoteReply" || kind === "appendReply";
+  return isAck && isEtcd(state);
+}
+
 /** Why the message cannot be meant for us or makes no sense; undefined when it may be processed. */
 export function messageProblem(state: RaftState, message: Message): string | undefined {
   if (message.to !== state.id) return `addressed to ${message.to}`;
-  if (!isPeer(message.from) || message.from === state.id) return `sent by ${message.from}`;
+  if (!isPeer(message.from) || (message.from === state.id && !isOwnAck(state, message))) {
+    return `sent by ${message.from}`;
+  }
   if (!isCount(message.term)) return `term ${message.term}`;
   if (message.kind === "append") {
     const { prevIndex, prevTerm, entries, commit, term } = message;
@@ -71,11 +82,14 @@ export function messageProblem(state: RaftState, message: Message): string | und
   }
   if (message.kind === "snapshot") return metaProblem(message.meta, message.term);
   if (message.kind === "vote" || message.kind === "preVote") {
-    if (!isCount(message.lastIndex) || message.lastTerm >= message.term) {
+    // Etcd's founders campaign in the term of their snapshot (state.ts).
+    const max = message.term - (isEtcd(state) ? 0 : 1);
+    if (!isCount(message.lastIndex) || message.lastTerm > max) {
       return "a candidate's log ends in an earlier term";
     }
   }
   if (message.kind === "heartbeat" && !isCount(message.commit)) return "not an index";
   if (message.kind === "appendReply" && !isCount(message.index)) return "not an index";
+  if (message.kind === "readIndexReply" && !isCount(message.index)) return "not an index";
   return undefined;
 }

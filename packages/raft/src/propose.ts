@@ -1,0 +1,97 @@
+/** Proposals: a leader takes them into its log, a follower may pass them on. */
+
+import { confRefusal, owedChange } from "./confchange.ts";
+import { decodeAnyChange, encodeAnyChange } from "./conf-codec.ts";
+import { isEtcd } from "./dialect.ts";
+import { acknowledgeOwn, appendOwn } from "./leader-log.ts";
+import { ENTRY_OVERHEAD_BYTES, MAX_FORWARDED } from "./limits.ts";
+import { toTerm } from "./log.ts";
+import { send } from "./outbox.ts";
+import { broadcast } from "./replication.ts";
+import type { RaftState } from "./state.ts";
+import type { AnyConfChange, MessageOf, Proposal, StepError } from "./types.ts";
+
+const NOTHING = new Uint8Array(0);
+
+export function propose(state: RaftState, entries: readonly Uint8Array[]): StepError | undefined {
+  return take(
+    state,
+    entries.map((data) => ({ kind: "command", data })),
+  );
+}
+
+export function proposeConf(state: RaftState, change: AnyConfChange): StepError | undefined {
+  return take(state, [{ kind: "config", data: encodeAnyChange(change) }]);
+}
+
+/** Forwarded by a follower. It has no term: whoever leads takes it. */
+export function onPropose(state: RaftState, message: MessageOf<"propose">): StepError | undefined {
+  return take(state, message.proposals);
+}
+
+function take(state: RaftState, proposals: readonly Proposal[]): StepError | undefined {
+  const { role, leader } = state;
+  if (role === "leader") return admit(state, proposals);
+  if (state.config.forwarding !== true || role !== "follower" || leader === 0) {
+    return { code: "NotLeader", leader };
+  }
+  if (proposals.length > MAX_FORWARDED) return { code: "Overloaded" };
+  send(state, { kind: "propose", to: leader, from: state.id, term: toTerm(0), proposals });
+  return undefined;
+}
+
+/** All of them or none. */
+function admit(state: RaftState, proposals: readonly Proposal[]): StepError | undefined {
+  if (state.transferee !== 0) return { code: "Transferring", to: state.transferee };
+  // Removed, and staying only until it is deposed.
+  if (!state.progress.has(state.id) && isEtcd(state)) return { code: "NotLeader", leader: 0 };
+  if (!hasRoom(state, proposals)) return { code: "Overloaded" };
+  const refusal = isEtcd(state) ? undefined : firstRefusal(state, proposals);
+  if (refusal !== undefined) return refusal;
+  for (const proposal of proposals) {
+    const isRefused = isEtcd(state) && isRefusedConf(state, proposal);
+    appendOwn(state, isRefused ? "command" : proposal.kind, isRefused ? NOTHING : proposal.data);
+  }
+  acknowledgeOwn(state);
+  broadcast(state);
+  return undefined;
+}
+
+function hasRoom(state: RaftState, proposals: readonly Proposal[]): boolean {
+  let bytes = 0;
+  for (const { data } of proposals) bytes += data.length + ENTRY_OVERHEAD_BYTES;
+  const before = state.uncommittedBytes;
+  // One proposal always fits an idle leader, however large: the caller bounds its size. And a
+  // leader must always be able to leave a joint configuration.
+  const isOwed = proposals.every(({ kind }) => kind === "config");
+  return before === 0 || isOwed || before + bytes <= state.config.maxUncommittedBytes;
+}
+
+/** A configuration change comes alone, so that the leader has applied every earlier one. */
+function firstRefusal(state: RaftState, proposals: readonly Proposal[]): StepError | undefined {
+  for (const { kind, data } of proposals) {
+    if (kind !== "config") continue;
+    if (proposals.length > 1) {
+      return { code: "InvalidConfChange", reason: "a configuration change is proposed alone" };
+    }
+    const change = decodeAnyChange(data);
+    if (!change.ok) return { code: "InvalidConfChange", reason: change.error };
+    const refusal = confRefusal(state, change.value);
+    if (refusal !== undefined) return refusal;
+  }
+  return undefined;
+}
+
+/** Dialect of etcd: a refused configuration change leaves an empty entry in its place. */
+function isRefusedConf(state: RaftState, { kind, data }: Proposal): boolean {
+  if (kind !== "config") return false;
+  const change = decodeAnyChange(data);
+  return !change.ok || confRefusal(state, change.value) !== undefined;
+}
+
+/** Leader: leaves a joint configuration that is to be left by itself, once that may be. */
+export function leaveWhenDue(state: RaftState): void {
+  const data = owedChange(state);
+  // Refused during a transfer: whoever leads after it tries again.
+  if (data !== undefined) admit(state, [{ kind: "config", data }]);
+}
