@@ -5,6 +5,7 @@
 
 import type {
   Capacity,
+  Maintenance,
   NodeRecord,
   PlacementExplanation,
   Revision,
@@ -72,6 +73,12 @@ export interface ApiBackend {
   listNodes(call: CallContext, consistency: Consistency): Promise<Listed<NodeView>>;
   getNode(call: CallContext, ref: string): Promise<NodeView>;
   removeNode(call: CallContext, ref: string): Promise<void>;
+  /** Takes the node out of service, or back into it ("none"). Answers at once; VMs move off later. */
+  setMaintenance(
+    call: CallContext,
+    ref: string,
+    maintenance: Maintenance | "none",
+  ): Promise<NodeView>;
   createTicket(
     call: CallContext,
     options: { uses: number; ttlMs: number },

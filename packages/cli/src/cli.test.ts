@@ -41,7 +41,7 @@ test("--version and every command's --help end with 0 and show examples", async 
       ? [[group.name()]]
       : group.commands.map((leaf) => [group.name(), leaf.name()]),
   );
-  assert.equal(leaves.length, 24);
+  assert.equal(leaves.length, 27);
   for (const path of [[], ...leaves]) {
     const { code, out, err } = await run(...path, "--help");
     assert.equal(code, 0, path.join(" "));
@@ -175,6 +175,30 @@ test("cluster and node commands", async () => {
   assert.equal((await run("cluster", "ticket", "-o", "name")).out, "blx1-1\n");
   assert.equal((await run("cluster", "rm", "bet")).out, "beta\n");
   assert.equal((await run("cluster", "rm", "beta")).code, 3);
+});
+
+test("cordon, drain and undrain; a drain that waits says what holds it up", async () => {
+  const state = async (): Promise<string> =>
+    /^alpha +\S+ +(\S.*?) {2}/m.exec((await run("cluster", "nodes")).out)?.[1] ?? "";
+  assert.equal((await run("node", "cordon", "alp")).out, "alpha\n");
+  assert.equal(await state(), "up, cordoned");
+  assert.equal((await run("node", "drain", "alpha")).out, "alpha\n");
+  assert.equal(await state(), "up, drained");
+  const late = await run("node", "drain", "alpha", "--wait", "--timeout", "1ms");
+  assert.equal(late.code, 7);
+  assert.match(late.err, /left: (db|web), (db|web)\.\nhint: .*vm explain (db|web)/);
+  assert.equal(late.out, "");
+  for (const name of ["db", "web"]) await h.client.deleteVm(name);
+  await h.client.createVm({ name: "store", image: "base", diskBytes: 2 ** 30 });
+  const held = await run("node", "drain", "alpha", "--wait");
+  assert.equal(held.code, 4);
+  assert.match(held.err, /a disk stay on alpha: store\.\nhint: .*--delete-disks/);
+  await h.client.deleteVm("store");
+  assert.equal((await run("node", "drain", "alpha", "--delete-disks", "--wait")).code, 0);
+  assert.equal(h.backend.nodes.find(({ name }) => name === "alpha")?.maintenance, "drainDisks");
+  assert.equal((await run("node", "undrain", "alpha")).out, "alpha\n");
+  assert.equal(await state(), "up");
+  assert.equal((await run("node", "drain", "nope")).code, 3);
 });
 
 test("completion covers every command, and VM names where they fit", async () => {

@@ -1,6 +1,7 @@
 /** The commands under `node` and `cluster`. */
 
 import type { Command } from "commander";
+import type { ConnectionFlags } from "./connection.ts";
 import { connected, examples, formatted, withDefault, type Context } from "./options.ts";
 import { collect, parseAddress, parseCount, parseDuration } from "./units.ts";
 
@@ -48,6 +49,34 @@ export function nodeCommands(program: Command, context: Context): void {
   ).action(async (options) =>
     (await import("./commands/cluster-status.ts")).nodeStatus(context, options),
   );
+  maintenanceCommands(node, context);
+}
+
+/** Nodes are taken out of service through any member. */
+function maintenanceCommands(node: Command, context: Context): void {
+  const named = (name: string, description: string): Command =>
+    connected(
+      node.command(name).description(description).argument("<node>", "id, name or unique prefix"),
+    );
+  const set = async (ref: string, to: "none" | "cordon", options: ConnectionFlags) =>
+    (await import("./commands/node-maintenance.ts")).nodeMaintenance(context, ref, to, options);
+  examples(named("cordon", "place no new VMs on a node"), "node cordon node-3").action(
+    async (ref: string, options) => await set(ref, "cordon", options),
+  );
+  examples(
+    named("drain", "place no new VMs on a node, and move its VMs off, one at a time")
+      .option("--delete-disks", "also VMs with a disk: they start elsewhere from their images")
+      .option("--wait", "wait until the node has no VM")
+      .addOption(withDefault("--timeout <duration>", "how long to wait", parseDuration, "10m")),
+    "node drain node-3 --wait",
+    "node drain node-3 --delete-disks",
+  ).action(async (ref: string, options) =>
+    (await import("./commands/node-maintenance.ts")).nodeDrain(context, ref, options),
+  );
+  examples(
+    named("undrain", "take a node back into service after drain or cordon"),
+    "node undrain node-3",
+  ).action(async (ref: string, options) => await set(ref, "none", options));
 }
 
 export function clusterCommands(program: Command, context: Context): void {

@@ -6,6 +6,7 @@
 
 import { err, failure, toHex, type Failure, type LogIndex, type Term } from "@blixard/std";
 import { acquireLease, expireLease } from "./apply/leases.ts";
+import { setMaintenance } from "./apply/maintenance.ts";
 import { admitNode, createJoinToken, registerNode, removeNode } from "./apply/nodes.ts";
 import { claimStart, placeVm } from "./apply/placement.ts";
 import { reportVm } from "./apply/report.ts";
@@ -47,6 +48,8 @@ function dispatch(tx: Transaction, command: Command): Outcome {
       return reportVm(tx, command);
     case "setDesired":
       return setDesired(tx, command);
+    case "setMaintenance":
+      return setMaintenance(tx, command);
     case "settleVm":
       return settleVm(tx, command);
     default:

@@ -43,6 +43,7 @@ export const COMMAND_VERSIONS: { readonly [K in CommandKind]: number } = Object.
   removeNode: 1,
   reportVm: 1,
   setDesired: 1,
+  setMaintenance: 2,
   settleVm: 2,
 });
 
@@ -144,6 +145,14 @@ const DECODERS: { readonly [K in CommandKind]: Decoder<CommandOf<K>> } = {
   ),
   setDesired: record<CommandOf<"setDesired">>(
     { kind: oneOf("setDesired"), vmId: field.vmId, desired },
+    {},
+  ),
+  setMaintenance: record<CommandOf<"setMaintenance">>(
+    {
+      kind: oneOf("setMaintenance"),
+      nodeId: field.nodeId,
+      maintenance: oneOf("none", "cordon", "drain", "drainDisks"),
+    },
     {},
   ),
   settleVm: record<CommandOf<"settleVm">>(

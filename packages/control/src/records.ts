@@ -34,6 +34,8 @@ export function nodeJson(node: NodeRecord): string {
     node.leaseEpoch,
     node.createdRevision,
     node.modifiedRevision,
+    // Last and only when there is one: without it records are what they were before there was any.
+    ...(node.maintenance === undefined ? [] : [node.maintenance]),
   ]);
 }
 
@@ -109,7 +111,7 @@ export const nodeRecord = record<NodeRecord>(
     createdRevision: counter<LogIndex>(),
     modifiedRevision: counter<LogIndex>(),
   },
-  {},
+  { maintenance: oneOf("cordon", "drain", "drainDisks") },
 );
 
 export const tokenRecord = record<JoinTokenRecord>(
@@ -163,7 +165,7 @@ export type AnyRecord =
   | { readonly table: "joinToken"; readonly record: JoinTokenRecord };
 
 function nodeOf(value: unknown): AnyRecord {
-  const f = items(value, 14, "node");
+  const f = items(value, Array.isArray(value) && value.length === 15 ? 15 : 14, "node");
   const raw: Record<keyof NodeRecord, unknown> = {
     id: f[1],
     peerId: f[2],
@@ -178,6 +180,7 @@ function nodeOf(value: unknown): AnyRecord {
     leaseEpoch: f[11],
     createdRevision: f[12],
     modifiedRevision: f[13],
+    maintenance: f[14],
   };
   return { table: "node", record: nodeRecord(raw, "node") };
 }

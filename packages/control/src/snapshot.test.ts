@@ -20,6 +20,10 @@ import { nodeId, registrationOf, tokenHash, vmId, World } from "./testing/world.
 import type { NodeRecord, VmRecord } from "./types.ts";
 
 const golden = readFileSync(new URL("testdata/snapshot.v1.txt", import.meta.url), "utf8").trim();
+const drained = readFileSync(
+  new URL("testdata/snapshot.v1-maintenance.txt", import.meta.url),
+  "utf8",
+).trim();
 
 function bytesOf(state: ControlState): Uint8Array {
   return concat([...{ [Symbol.iterator]: () => snapshotState(state) }]);
@@ -53,6 +57,17 @@ test("golden snapshot of version 1 is read, and written, for ever", () => {
   assert.equal(stateHash(restored.value), stateHash(populated().state));
   assert.equal(toHex(bytesOf(restored.value)), golden);
   assert.equal(toHex(bytesOf(populated().state)), golden);
+});
+
+test("a node out of service is written with one item more, and golden bytes of it are read", () => {
+  const world = populated();
+  world.ok({ ...SAMPLES.setMaintenance });
+  const written = toHex(bytesOf(world.state));
+  assert.equal(written, drained);
+  const restored = restoreState([bytesOf(world.state)]);
+  assert.ok(restored.ok, restored.ok ? "" : restored.error);
+  assert.equal(restored.value.nodes.get(nodeId(1))?.maintenance, "drainDisks");
+  assert.equal(stateHash(restored.value), stateHash(world.state));
 });
 
 test("a restored state has the same records, hash, indexes and future", () => {

@@ -97,10 +97,16 @@ function aboutNode(prng: Prng, world: World): Command {
       const node = { id, name, publicKey, address };
       return { kind: "admitNode", tokenHash: tokenHash(prng.below(3)), node };
     }
-    case 2:
+    case 2: {
+      const to = pick(
+        prng,
+        ...(["none", "none", "none", "none", "cordon", "drain", "drainDisks"] as const),
+      );
+      if (prng.chance(0.4)) return { kind: "setMaintenance", nodeId: id, maintenance: to };
       return prng.chance(0.3)
         ? { kind: "removeNode", nodeId: id }
         : { kind: "createJoinToken", hash: tokenHash(prng.below(3)), uses: 2, expiresAtMs: 1 };
+    }
     case 3:
     case 4:
       return { kind: "expireLease", nodeId: id, leaseEpoch, term: near(prng, world.term) };
@@ -259,7 +265,7 @@ function runSeed(seed: number, tally: Map<string, number>): void {
     // A replica that joins late starts from a snapshot and must not differ from then on.
     if (prng.chance(0.01)) replica = copyOf(world.state);
     // A plan is often old by the time it is carried out.
-    if (prng.chance(0.5)) planned = plan(world.state).placements;
+    if (prng.chance(0.3)) planned = plan(world.state).placements;
     const bytes = next(prng, world, planned);
     const before = owned(world.state).hashSum;
     const result = world.raw(bytes);

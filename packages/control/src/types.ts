@@ -23,6 +23,12 @@ export interface Capacity {
   readonly diskBytes: number;
 }
 
+/**
+ * "cordon": the node takes no new VMs. "drain": those it has move off, too, one at a time, but for VMs
+ * with a disk, which would be lost. "drainDisks": these as well.
+ */
+export type Maintenance = "cordon" | "drain" | "drainDisks";
+
 export interface NodeRecord {
   readonly id: NodeId;
   readonly peerId: PeerId;
@@ -38,6 +44,8 @@ export interface NodeRecord {
   readonly commandVersion: number;
   /** "up" while it holds its lease; "lost" from ExpireLease until AcquireLease; "joining" before the first. */
   readonly state: "joining" | "up" | "lost";
+  /** Asked for by a user; absent when the node takes VMs. */
+  readonly maintenance?: Maintenance;
   /** Increases with each AcquireLease; all that a node does under an older one is refused. */
   readonly leaseEpoch: number;
   readonly createdRevision: Revision;
@@ -113,6 +121,12 @@ export interface CommandMeta {
 export type Command =
   | { readonly kind: "registerNode"; readonly node: NodeRegistration }
   | { readonly kind: "removeNode"; readonly nodeId: NodeId }
+  /** Refused only when there is no such node. */
+  | {
+      readonly kind: "setMaintenance";
+      readonly nodeId: NodeId;
+      readonly maintenance: Maintenance | "none";
+    }
   /** Begins a new lease epoch; `fromEpoch` must be the current one. The node runs nothing when it asks. */
   | { readonly kind: "acquireLease"; readonly nodeId: NodeId; readonly fromEpoch: number }
   /**

@@ -17,6 +17,7 @@ import {
   findVm,
   listNodes,
   listVms,
+  type Maintenance,
   type NodeRecord,
   type PlacementExplanation,
   type Revision,
@@ -28,7 +29,7 @@ import {
 import { formatTicket } from "@blixard/net";
 import type { ExecRequest, ExecSession, Failure, NodeId, Result, VmId } from "@blixard/std";
 import type { VmStats } from "@blixard/std";
-import { as, BlixardError, fail } from "@blixard/std";
+import { as, BlixardError, fail, present } from "@blixard/std";
 import type { Consensus } from "./consensus.ts";
 import { decodeMember } from "./member.ts";
 import type { VmAccess } from "./vm-access.ts";
@@ -123,6 +124,18 @@ export class Backend implements ApiBackend {
   async removeNode(call: CallContext, ref: string): Promise<void> {
     const node = await this.getNode(call, ref);
     await this.#deps.consensus.propose({ kind: "removeNode", nodeId: node.id }, call.trace);
+  }
+
+  async setMaintenance(
+    call: CallContext,
+    ref: string,
+    maintenance: Maintenance | "none",
+  ): Promise<NodeView> {
+    const { id: nodeId } = await this.getNode(call, ref);
+    const { consensus } = this.#deps;
+    const command = { kind: "setMaintenance", nodeId, maintenance } as const;
+    const { node } = await consensus.propose(command, call.trace);
+    return this.#view(present(node, "the node that was marked"));
   }
 
   async createTicket(

@@ -1,7 +1,7 @@
 /** The typed client, which is the SDK: every method rejects with BlixardError. */
 
 import { BlixardError, fail, type ExecRequest, type ExecSession, type VmStats } from "@blixard/std";
-import type { PlacementExplanation, VmRecord, VmSpec } from "@blixard/control";
+import type { Maintenance, PlacementExplanation, VmRecord, VmSpec } from "@blixard/control";
 import type { ClusterStatus, Consistency, Listed, NodeView, WatchEvent } from "../backend.ts";
 import {
   connectionFailure,
@@ -64,6 +64,15 @@ export class Client {
   async removeNode(ref: string, options: CallOptions = {}): Promise<void> {
     const path = `/v1/nodes/${encodeURIComponent(ref)}`;
     await requestJson(this.#target, { ...options, method: "DELETE", path });
+  }
+
+  setMaintenance(
+    ref: string,
+    maintenance: Maintenance | "none",
+    options: CallOptions = {},
+  ): Promise<NodeView> {
+    const path = `/v1/nodes/${encodeURIComponent(ref)}/maintenance`;
+    return this.#json({ ...options, method: "POST", path, body: { maintenance } });
   }
 
   createTicket(

@@ -83,6 +83,15 @@ export const ROUTES = {
     schema.NodeList,
   ),
   getNode: route("getNode", "GET /v1/nodes/{ref}", "One node", undefined, undefined, schema.Node),
+  setMaintenance: route(
+    "setMaintenance",
+    "POST /v1/nodes/{ref}/maintenance",
+    "Take a node out of service, or back into it",
+    undefined,
+    schema.SetMaintenance,
+    schema.Node,
+    { status: 202, description: "Answers with the node as marked; its VMs move off from then on." },
+  ),
   removeNode: route(
     "removeNode",
     "DELETE /v1/nodes/{ref}",

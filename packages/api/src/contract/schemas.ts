@@ -104,6 +104,10 @@ export const NodeResource = z
     labels: strings,
     commandVersion: z.int(),
     state: z.enum(["joining", "up", "lost"]),
+    maintenance: z
+      .enum(["cordon", "drain", "drainDisks"])
+      .optional()
+      .openapi({ description: "Absent: the node takes VMs." }),
     leaseEpoch: count,
     createdRevision: revision,
     modifiedRevision: revision,
@@ -114,6 +118,16 @@ export const Node = NodeResource.extend({
   used: Capacity,
   role: z.enum(["leader", "voter", "learner", "none"]),
 }).openapi("Node");
+
+export const SetMaintenance = z
+  .strictObject({
+    maintenance: z.enum(["none", "cordon", "drain", "drainDisks"]).openapi({
+      description:
+        "cordon: takes no new VMs. drain: its VMs move off, too, one at a time, but those with a disk, " +
+        "which would be lost. drainDisks: these as well.",
+    }),
+  })
+  .openapi("SetMaintenance");
 
 export const VmList = z.object({ items: z.array(Vm), revision }).openapi("VmList");
 export const NodeList = z.object({ items: z.array(Node), revision }).openapi("NodeList");

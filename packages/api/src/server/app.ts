@@ -104,6 +104,9 @@ function bindCluster(on: On, server: ServerContext): void {
     await backend.removeNode(call, ref);
     return undefined;
   });
+  on(ROUTES.setMaintenance, ({ call, ref, body }) =>
+    backend.setMaintenance(call, ref, body.maintenance),
+  );
   on(ROUTES.createTicket, ({ call, body }) => backend.createTicket(call, body));
   on(ROUTES.watch, async ({ query, ...admitted }) => {
     await serveWatch(server, admitted, query.fromRevision);

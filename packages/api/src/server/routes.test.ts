@@ -31,6 +31,7 @@ function failureOf(answer: RawAnswer): { code: string; data: unknown; message: s
 const BODIES: Readonly<Record<string, object>> = {
   createVm: { spec: { name: "db", image: "base" } },
   createTicket: {},
+  setMaintenance: { maintenance: "drain" },
 };
 
 const unary = Object.values<Route>(ROUTES).filter(

@@ -15,7 +15,14 @@ import {
   type VmId,
   type VmStats,
 } from "@blixard/std";
-import type { PlacementExplanation, Revision, VmPhase, VmRecord, VmSpec } from "@blixard/control";
+import type {
+  Maintenance,
+  PlacementExplanation,
+  Revision,
+  VmPhase,
+  VmRecord,
+  VmSpec,
+} from "@blixard/control";
 import type {
   ApiBackend,
   CallContext,
@@ -265,6 +272,21 @@ export class FakeBackend implements ApiBackend {
   async removeNode(call: CallContext, ref: string): Promise<void> {
     const node = await this.getNode(call, ref);
     this.nodes.splice(this.nodes.indexOf(node), 1);
+  }
+
+  async setMaintenance(
+    call: CallContext,
+    ref: string,
+    maintenance: Maintenance | "none",
+  ): Promise<NodeView> {
+    const { maintenance: _before, ...node } = await this.getNode(call, ref);
+    const after = maintenance === "none" ? node : { ...node, maintenance };
+    this.nodes.splice(
+      this.nodes.findIndex(({ id }) => id === node.id),
+      1,
+      after,
+    );
+    return after;
   }
 
   async createTicket(

@@ -1,11 +1,26 @@
 /** `cluster nodes` and `cluster rm` */
 
+import type { NodeView } from "@blixard/api";
 import type { ConnectionFlags } from "../connection.ts";
 import { write } from "../io.ts";
 import { printList, type Format } from "../output.ts";
 import type { Context } from "../options.ts";
 import { formatSize } from "../units.ts";
 import { withClient } from "./with-client.ts";
+
+function stateOf({ state, maintenance }: NodeView): string {
+  switch (maintenance) {
+    case undefined:
+      return state;
+    case "cordon":
+      return `${state}, cordoned`;
+    case "drain":
+    case "drainDisks":
+      return `${state}, drained`;
+    default:
+      return maintenance satisfies never;
+  }
+}
 
 export async function clusterNodes(
   context: Context,
@@ -17,7 +32,7 @@ export async function clusterNodes(
     await printList(context.io, options.output, items, (node) => node.name, [
       { title: "NAME", value: (node) => node.name },
       { title: "ID", value: (node) => node.id.slice(0, 12) },
-      { title: "STATE", value: (node) => node.state },
+      { title: "STATE", value: stateOf },
       { title: "ROLE", value: (node) => node.role },
       { title: "ADDRESS", value: (node) => node.address },
       { title: "VCPUS", value: (node) => `${node.used.vcpus}/${node.capacity.vcpus}` },

@@ -133,7 +133,7 @@ test("removeNode refuses an unknown node and one that is up with VMs", () => {
   assert.equal(world.refused({ kind: "removeNode", nodeId: nodeId(9) }).code, "NotFound");
   const failure = world.refused({ kind: "removeNode", nodeId: nodeId(1) });
   assert.equal(failure.code, "Conflict");
-  assert.match(failure.hint ?? "", /blixard vm rm/);
+  assert.match(failure.hint ?? "", /blixard node drain node-1/);
 });
 
 test("removeNode lets an empty node go, and one that is lost", () => {

@@ -63,10 +63,16 @@ export function registerNode(tx: Transaction, { node }: CommandOf<"registerNode"
   }
   const foreign = otherKey(before, node);
   if (foreign !== undefined) return foreign;
-  const { state, leaseEpoch, createdRevision, modifiedRevision } = before;
-  const again = { ...node, state, leaseEpoch, createdRevision, modifiedRevision };
+  const { state, maintenance, leaseEpoch, createdRevision, modifiedRevision } = before;
+  const kept = {
+    state,
+    ...(maintenance === undefined ? {} : { maintenance }),
+    leaseEpoch,
+    createdRevision,
+  };
+  const again = { ...node, ...kept, modifiedRevision };
   if (nodeJson(again) === nodeJson(before)) return ok({ node: before, peerId: before.peerId });
-  const after = writeNode(tx, { ...node, state, leaseEpoch, createdRevision });
+  const after = writeNode(tx, { ...node, ...kept });
   return ok({ node: after, peerId: after.peerId });
 }
 
@@ -78,7 +84,7 @@ export function removeNode(tx: Transaction, { nodeId }: CommandOf<"removeNode">)
   if (node.state === "up" && vms.length > 0) {
     return conflict(
       `Node ${node.name} is up and has ${vms.length} VM${vms.length === 1 ? "" : "s"}`,
-      "delete its VMs (blixard vm rm) or stop the node, then remove it",
+      `drain it (blixard node drain ${node.name}) or stop the node, then remove it`,
     );
   }
   for (const vm of vms) unplace(tx, vm, `node ${node.name} was removed`);

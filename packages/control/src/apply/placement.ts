@@ -1,6 +1,7 @@
 /** Onto a node, and into a new epoch there. */
 
 import { as, err, failure, ok, type Epoch } from "@blixard/std";
+import { outOfService } from "../maintenance.ts";
 import { usage } from "../state.ts";
 import { shortfall } from "../planner/fit.ts";
 import { changeVm, readNode, readVm, type Outcome, type Transaction } from "../transaction.ts";
@@ -29,6 +30,8 @@ export function placeVm(
   const node = readNode(tx, nodeId);
   if (node === undefined) return noSuchNode(nodeId);
   if (node.state !== "up") return conflict(`Node ${node.name} holds no lease: it is ${node.state}`);
+  const closed = outOfService(node);
+  if (closed !== undefined) return conflict(`VM ${name} cannot go to ${node.name}: ${closed}`);
   const why = shortfall(vm.spec, node.capacity, usage(tx.state, nodeId));
   if (why !== undefined) {
     const message = `VM ${name} does not fit node ${node.name}: ${why}`;

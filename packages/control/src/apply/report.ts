@@ -11,6 +11,7 @@
 
 import { ok } from "@blixard/std";
 import { RESTARTS_MAX } from "../limits.ts";
+import { mustLeave } from "../maintenance.ts";
 import {
   changeVm,
   dropVm,
@@ -20,8 +21,9 @@ import {
   type Transaction,
   type VmPatch,
 } from "../transaction.ts";
-import type { Command, VmRecord } from "../types.ts";
+import type { Command, NodeRecord, VmRecord } from "../types.ts";
 import { conflict, noSuchNode, noSuchVm, staleLease } from "./refuse.ts";
+import { unplace } from "./unplace.ts";
 
 type Report = Extract<Command, { readonly kind: "reportVm" }>;
 
@@ -62,7 +64,7 @@ function stopped(vm: VmRecord, report: Report, commandExit: number | undefined):
   return { ...crashed(vm, reason ?? "the guest shut down"), commandExit };
 }
 
-function ended(tx: Transaction, vm: VmRecord, report: Report): Outcome {
+function ended(tx: Transaction, vm: VmRecord, node: NodeRecord, report: Report): Outcome {
   const wasLive = liveOrder(vm.phase) !== undefined;
   const commandExit = report.commandExit ?? vm.commandExit;
   const wanted = vm.desired === "running" && !vm.deleting;
@@ -70,6 +72,10 @@ function ended(tx: Transaction, vm: VmRecord, report: Report): Outcome {
     case "gone":
       if (vm.deleting) {
         dropVm(tx, vm);
+        return ok({ vm });
+      }
+      if (mustLeave(node, vm)) {
+        unplace(tx, vm, `node ${node.name} is being drained`);
         return ok({ vm });
       }
       if (!wasLive) return ok({ vm });
@@ -104,7 +110,7 @@ export function reportVm(tx: Transaction, report: Report): Outcome {
     return conflict(`VM ${name} is in epoch ${vm.epoch}, the report is about ${report.epoch}`);
   }
   const next = liveOrder(report.phase);
-  if (next === undefined) return ended(tx, vm, report);
+  if (next === undefined) return ended(tx, vm, node, report);
   const now = liveOrder(vm.phase);
   if (now === undefined) {
     return conflict(`Epoch ${vm.epoch} of VM ${name} has ended, the report says ${report.phase}`);

@@ -8,6 +8,7 @@
 import { err, failure, ok, type Failure, type Result, type VmId } from "@blixard/std";
 import { PLAN_BATCH, PLAN_SCAN_MAX } from "../limits.ts";
 import { listNodes, vmCountOnNode } from "../lookup.ts";
+import { outOfService } from "../maintenance.ts";
 import { owned, usage, type ControlState } from "../state.ts";
 import type {
   Capacity,
@@ -49,7 +50,7 @@ function unfitness(node: NodeRecord): string | undefined {
   if (node.state === "lost") return "node is lost";
   if (node.state === "joining") return "node has not acquired its first lease";
   if (node.drivers.length === 0) return "no driver works there";
-  return undefined;
+  return outOfService(node);
 }
 
 function candidatesOf(state: ControlState): Candidate[] {

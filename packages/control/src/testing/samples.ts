@@ -53,6 +53,7 @@ export const SAMPLES: { readonly [K in CommandKind]: Extract<Command, { kind: K 
     commandExit: 137,
   },
   setDesired: { kind: "setDesired", vmId: vm, desired: "stopped" },
+  setMaintenance: { kind: "setMaintenance", nodeId: nodeId(1), maintenance: "drainDisks" },
   settleVm: {
     kind: "settleVm",
     vmId: vm,
