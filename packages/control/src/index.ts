@@ -11,6 +11,13 @@ export {
   type CommandKind,
 } from "./codec.ts";
 export { clipReason, isName } from "./fields.ts";
+export { type LeaderDeps, LeaderLoop } from "./lead/leader.ts";
+export {
+  type LeaderStatus,
+  type MembershipChange,
+  nextMembershipChange,
+} from "./lead/membership.ts";
+export * from "./leases/client.ts";
 export * from "./leases/codec.ts";
 export * from "./leases/grantor.ts";
 export * from "./leases/holder.ts";
@@ -18,6 +25,9 @@ export * from "./limits.ts";
 export * from "./lookup.ts";
 export { formatBytes } from "./planner/fit.ts";
 export * from "./planner/plan.ts";
+export { decide, type Step } from "./reconcile/decide.ts";
+export * from "./reconcile/instance.ts";
+export * from "./reconcile/reconciler.ts";
 export { restoreState, snapshotState } from "./snapshot.ts";
 export {
   createControlState,
@@ -28,3 +38,4 @@ export {
   type Counters,
 } from "./state.ts";
 export type * from "./types.ts";
+export * from "./watch/log.ts";

@@ -8,8 +8,12 @@ import {
   COMMAND_VERSION,
   type Command,
   type CommandResult,
+  decodeLeaseMessage,
   DEFAULT_LEASE_OPTIONS,
+  encodeLeaseMessage,
   getNode,
+  type LeaderLoop,
+  LeaseClient,
   listNodes,
 } from "@blixard/control";
 import type { InstanceStatus, VmDriver } from "@blixard/drivers";
@@ -29,9 +33,8 @@ import {
 } from "./config.ts";
 import { Consensus } from "./consensus.ts";
 import { chooseDriver, type ChosenDriver } from "./driver-choice.ts";
-import { LeaderLoop } from "./leader.ts";
+import { createLeaderLoop } from "./leader.ts";
 import { logFailure } from "./log-failure.ts";
-import { LeaseClient } from "./lease-client.ts";
 import * as limits from "./limits.ts";
 import { createLogger, type Logger } from "./log.ts";
 import { decodeMember, encodeMember, peerInfo } from "./member.ts";
@@ -334,49 +337,47 @@ class Daemon implements RunningDaemon {
     const selfPeer = this.#cluster.peerId;
     const network = transport.channel("lease");
     const options = DEFAULT_LEASE_OPTIONS;
-    const leader = new LeaderLoop({
+    const log = this.#log;
+    const leader = createLeaderLoop({
       selfPeer,
       consensus,
       clock: systemClock,
       network,
       options,
-      log: this.#log,
+      log,
       propose,
       local: (message) => client.reply(message),
     });
     const client: LeaseClient = new LeaseClient({
       self,
-      selfPeer,
       options,
       clock: systemClock,
       random: systemRandom,
-      network,
-      log: this.#log,
       leader: () => consensus.status().leader,
-      local: (message) => void this.#renew(leader, selfPeer, message),
+      ask: (to, message) => {
+        if (to === selfPeer) leader.renew(selfPeer, message);
+        else network.send(to, encodeLeaseMessage(message));
+      },
       recordedEpoch: () => getNode(consensus.state, self)?.leaseEpoch,
       runningVms: () => reconciler().liveCount(),
-      onExtend: (deadlineMs) => driver.renew(deadlineMs),
-      onExpired: () => reconciler().killAll(),
-      acquire: async (fromEpoch) => {
-        await propose({ kind: "acquireLease", nodeId: self, fromEpoch });
+      extend: (deadlineMs) => driver.renew(deadlineMs),
+      killAll: (done) => reconciler().killAll(done),
+      acquire: (fromEpoch, done) => {
+        propose({ kind: "acquireLease", nodeId: self, fromEpoch })
+          .catch((caught: unknown) => {
+            log.debug({ err: String(caught) }, "lease not acquired; will retry");
+          })
+          .finally(done);
       },
+      note: (level, data, text) => log[level](data, text),
     });
     transport.onMessage("lease", (from, message) => {
-      const decoded = client.decode(message);
-      if (decoded?.kind === "renew") void this.#renew(leader, from, decoded);
-      else if (decoded !== undefined) client.reply(decoded);
+      const decoded = decodeLeaseMessage(message);
+      if (!decoded.ok) log.warn({ reason: decoded.error }, "bad lease message");
+      else if (decoded.value.kind === "renew") leader.renew(from, decoded.value);
+      else client.reply(decoded.value);
     });
     return { client, leader };
-  }
-
-  async #renew(leader: LeaderLoop, ...args: Parameters<LeaderLoop["renew"]>): Promise<void> {
-    try {
-      await leader.renew(...args);
-    } catch (caught) {
-      // No quorum, no grant: the node asks again in a second.
-      this.#log.debug({ err: String(caught) }, "renewal not granted");
-    }
   }
 
   /** Tells the cluster what this node is, again at each start; nothing runs here before that. */

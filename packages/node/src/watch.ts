@@ -1,120 +1,65 @@
-/** The change stream of the control plane: a bounded history and any number of bounded watchers. */
+/** The change stream of the control plane for doors that await: control's WatchLog, as an iterable. */
 
 import type { WatchEvent } from "@blixard/api";
-import type { Change, Revision } from "@blixard/control";
+import type { Change, Revision, Watcher } from "@blixard/control";
+import { WatchLog } from "@blixard/control";
 import { BlixardError, fail, failure } from "@blixard/std";
 import { WATCH_HISTORY_EVENTS, WATCH_QUEUE_EVENTS } from "./limits.ts";
 
-type ObjectEvent = Exclude<WatchEvent, { kind: "bookmark" }>;
-
-export function toEvents(changes: readonly Change[], revision: Revision): ObjectEvent[] {
-  const events: ObjectEvent[] = [];
-  for (const change of changes) {
-    const object = change.after ?? change.before;
-    if (object === undefined) continue;
-    const type =
-      change.after === undefined ? "removed" : change.before === undefined ? "added" : "modified";
-    events.push({ kind: change.kind, type, revision, object });
-  }
-  return events;
-}
-
-interface Watcher {
-  readonly queue: WatchEvent[];
-  overflowed: boolean;
-  wake: () => void;
-}
-
 export class WatchHub {
-  #history: ObjectEvent[] = [];
-  /** Positions at or after this one can be resumed from. */
-  #oldest: Revision;
-  #latest: Revision;
-  readonly #watchers = new Set<Watcher>();
+  readonly #log: WatchLog;
 
   constructor(start: Revision) {
-    this.#oldest = start;
-    this.#latest = start;
+    this.#log = new WatchLog(start, {
+      historyEvents: WATCH_HISTORY_EVENTS,
+      queueEvents: WATCH_QUEUE_EVENTS,
+    });
   }
 
   get latest(): Revision {
-    return this.#latest;
+    return this.#log.latest;
   }
 
   /** After a snapshot replaced the state nothing before it can be resumed from: watchers start over. */
   reset(revision: Revision): void {
-    this.#history = [];
-    this.#oldest = revision;
-    this.#latest = revision;
-    for (const watcher of this.#watchers) {
-      watcher.overflowed = true;
-      watcher.wake();
-    }
+    this.#log.reset(revision);
   }
 
   publish(changes: readonly Change[], revision: Revision): void {
-    this.#latest = revision;
-    if (changes.length === 0) return;
-    for (const event of toEvents(changes, revision)) {
-      this.#history.push(event);
-      for (const watcher of this.#watchers) this.#offer(watcher, event);
-    }
-    if (this.#history.length > 2 * WATCH_HISTORY_EVENTS) this.#trim();
-  }
-
-  #offer(watcher: Watcher, event: WatchEvent): void {
-    // Once cut off, later events must not slip in behind the gap.
-    if (watcher.queue.length >= WATCH_QUEUE_EVENTS) watcher.overflowed = true;
-    if (!watcher.overflowed) watcher.queue.push(event);
-    watcher.wake();
-  }
-
-  #trim(): void {
-    const cut = this.#history.length - WATCH_HISTORY_EVENTS;
-    const last = this.#history[cut - 1];
-    if (last !== undefined) this.#oldest = last.revision;
-    // A revision's events are kept or dropped together, or a resumed watcher would miss a part of one.
-    this.#history = this.#history.slice(cut).filter((event) => event.revision > this.#oldest);
+    this.#log.publish(changes, revision);
   }
 
   /** Events after `from`, then live ones until the signal aborts. */
   watch(from: Revision | undefined, signal: AbortSignal): AsyncIterable<WatchEvent> {
-    const start = from ?? this.#latest;
-    if (start < this.#oldest) {
+    const opened = this.#log.open(from);
+    if (!opened.ok) {
+      const { requested, oldest } = opened.error;
       return fail(
         "Compacted",
-        { requested: start, oldest: this.#oldest },
-        `Cannot resume from revision ${start}: the oldest kept is ${this.#oldest}`,
+        { requested, oldest },
+        `Cannot resume from revision ${requested}: the oldest kept is ${oldest}`,
         "list again and watch from the list's revision",
       );
     }
-    const watcher: Watcher = {
-      queue: this.#history.filter((event) => event.revision > start),
-      overflowed: false,
-      wake: () => undefined,
-    };
-    this.#watchers.add(watcher);
-    return this.#follow(watcher, start, signal);
+    return this.#follow(opened.value, signal);
   }
 
-  async *#follow(
-    watcher: Watcher,
-    start: Revision,
-    signal: AbortSignal,
-  ): AsyncGenerator<WatchEvent> {
-    const onAbort = (): void => watcher.wake();
-    signal.addEventListener("abort", onAbort);
+  async *#follow(watcher: Watcher, signal: AbortSignal): AsyncGenerator<WatchEvent> {
+    let wake = (): void => undefined;
+    const onWake = (): void => wake();
+    watcher.wake = onWake;
+    signal.addEventListener("abort", onWake);
     try {
-      yield { kind: "bookmark", revision: start };
+      yield { kind: "bookmark", revision: watcher.start };
       while (!signal.aborted) {
-        const next = watcher.queue.shift();
+        const next = watcher.next();
+        if (next === "cutOff") throw tooSlow(this.#log.oldest);
         if (next !== undefined) yield next;
-        else if (watcher.overflowed) throw tooSlow(this.#oldest);
-        else await new Promise<void>((resolve) => (watcher.wake = resolve));
+        else await new Promise<void>((resolve) => (wake = resolve));
       }
     } finally {
-      signal.removeEventListener("abort", onAbort);
-      this.#watchers.delete(watcher);
+      signal.removeEventListener("abort", onWake);
+      watcher.close();
     }
   }
 }

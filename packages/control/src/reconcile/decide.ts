@@ -3,9 +3,9 @@
  * `Reconciler` performs the answers, one at a time for each VM.
  */
 
-import type { VmRecord } from "@blixard/control";
-import type { InstanceStatus } from "@blixard/drivers";
 import type { NodeId } from "@blixard/std";
+import type { VmRecord } from "../types.ts";
+import { type Instance, isLive } from "./instance.ts";
 
 export type Step =
   | { readonly kind: "nothing" }
@@ -29,13 +29,6 @@ export type Step =
 
 const NOTHING: Step = { kind: "nothing" };
 
-export function isLive(instance: InstanceStatus | undefined): instance is InstanceStatus {
-  return (
-    instance !== undefined &&
-    (instance.phase === "starting" || instance.phase === "running" || instance.phase === "stopping")
-  );
-}
-
 /**
  * `record` absent or on another node: nothing of the VM may stay here. `settled`: the instance has run
  * long enough for its start to count as a good one.
@@ -43,7 +36,7 @@ export function isLive(instance: InstanceStatus | undefined): instance is Instan
 export function decide(
   self: NodeId,
   record: VmRecord | undefined,
-  instance: InstanceStatus | undefined,
+  instance: Instance | undefined,
   settled = false,
 ): Step {
   if (record === undefined || record.nodeId !== self) {
@@ -59,14 +52,14 @@ export function decide(
   return step.kind === "nothing" && counted && settled ? { kind: "settle" } : step;
 }
 
-function decideStopped(record: VmRecord, instance: InstanceStatus | undefined): Step {
+function decideStopped(record: VmRecord, instance: Instance | undefined): Step {
   if (isLive(instance)) return { kind: "stop" };
   const settled =
     record.phase === "stopped" || record.phase === "pending" || record.phase === "failed";
   return settled ? NOTHING : { kind: "report", phase: "stopped", ...exitOf(record, instance) };
 }
 
-function decideRunning(record: VmRecord, instance: InstanceStatus | undefined): Step {
+function decideRunning(record: VmRecord, instance: Instance | undefined): Step {
   if (isLive(instance) && instance.epoch !== record.epoch) return { kind: "kill" };
   switch (record.phase) {
     case "scheduled":
@@ -102,7 +95,7 @@ function decideRunning(record: VmRecord, instance: InstanceStatus | undefined): 
   }
 }
 
-function exitOf(record: VmRecord, instance: InstanceStatus | undefined): { commandExit?: number } {
+function exitOf(record: VmRecord, instance: Instance | undefined): { commandExit?: number } {
   const exit = instance?.epoch === record.epoch ? instance.commandExit : undefined;
   return exit === undefined ? {} : { commandExit: exit };
 }
@@ -111,7 +104,7 @@ function lostHere(reason: string): Step & { readonly kind: "report" } {
   return { kind: "report", phase: "crashed", reason, blameless: true };
 }
 
-function ended(record: VmRecord, instance: InstanceStatus | undefined): Step {
+function ended(record: VmRecord, instance: Instance | undefined): Step {
   const end = instance?.ended;
   const exit = exitOf(record, instance);
   switch (end?.kind) {

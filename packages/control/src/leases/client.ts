@@ -1,42 +1,39 @@
 /**
- * This node's side of its lease: asks the leader every second, moves the VMs' deadline when it is granted,
- * and kills everything when it runs out. The decisions are control's LeaseHolder; this shell carries them out.
+ * A node's side of its lease, as a part that asks and is answered: it asks the leader every second,
+ * moves the VMs' deadline when it is granted, and kills everything when it runs out. The decisions
+ * are those of holder.ts; whoever owns it carries out what it asks for.
  */
 
+import type { Clock, NodeId, PeerId, Random } from "@blixard/std";
+import type { LeaseOptions } from "../types.ts";
+import type { LeaseMessage } from "./codec.ts";
 import {
   createHolder,
-  decodeLeaseMessage,
-  encodeLeaseMessage,
   type HolderClock,
   type HolderEffect,
   holderReply,
   holderTick,
   type LeaseHolder,
-  type LeaseMessage,
-  type LeaseOptions,
-} from "@blixard/control";
-import type { Clock, Network, NodeId, PeerId, Random } from "@blixard/std";
-import type { Logger } from "./log.ts";
+} from "./holder.ts";
 
 export interface LeaseClientDeps {
   readonly self: NodeId;
   readonly options: LeaseOptions;
   readonly clock: Clock;
   readonly random: Random;
-  readonly network: Network;
-  readonly log: Logger;
   /** The leader as far as known; 0 for none. */
   readonly leader: () => PeerId | 0;
-  readonly selfPeer: PeerId;
-  /** Hands a request to this node's own leader role. */
-  readonly local: (message: LeaseMessage) => void;
+  /** To that member's leader role, which may be this node's own. */
+  readonly ask: (leader: PeerId, message: LeaseMessage) => void;
   /** The lease epoch in this node's replicated record, if it has one. */
   readonly recordedEpoch: () => number | undefined;
   readonly runningVms: () => number;
-  readonly onExtend: (deadlineMonotonicMs: number) => void;
-  /** Everything must die now; resolves when nothing runs any more. */
-  readonly onExpired: () => Promise<void>;
-  readonly acquire: (fromEpoch: number) => Promise<void>;
+  readonly extend: (deadlineMonotonicMs: number) => void;
+  /** Everything must die now; `done(true)` when nothing runs any more, `false` when that is unknown. */
+  readonly killAll: (done: (isDead: boolean) => void) => void;
+  /** Proposes acquireLease; `done` when that has ended, however. */
+  readonly acquire: (fromEpoch: number, done: () => void) => void;
+  readonly note: (level: "warn" | "error", data: object, text: string) => void;
 }
 
 export class LeaseClient {
@@ -52,8 +49,8 @@ export class LeaseClient {
   }
 
   /**
-   * Call it once this node's state is known to be current. `resumeLeaseEpoch` is the recorded epoch when
-   * VMs of an earlier daemon still run here; absent, a new epoch is acquired.
+   * Call it once this node's state is known to be current. `resumeLeaseEpoch` is the recorded epoch
+   * when VMs of an earlier daemon still run here; absent, a new epoch is acquired.
    */
   begin(resumeLeaseEpoch: number | undefined): void {
     const { options, random } = this.#deps;
@@ -70,6 +67,7 @@ export class LeaseClient {
     return { epoch: this.#heldEpoch, deadlineMonotonicMs: this.#deadlineMs };
   }
 
+  /** Call it several times per `renewEveryMs`. */
   tick(): void {
     if (this.#holder === undefined) return;
     const leaseEpoch = this.#deps.recordedEpoch();
@@ -83,14 +81,7 @@ export class LeaseClient {
     return { monotonicMs: clock.monotonicMs(), bootMs: clock.bootMs() };
   }
 
-  /** Undefined for bytes that are no lease message. */
-  decode(bytes: Uint8Array): LeaseMessage | undefined {
-    const decoded = decodeLeaseMessage(bytes);
-    if (decoded.ok) return decoded.value;
-    this.#deps.log.warn({ reason: decoded.error }, "bad lease message");
-    return undefined;
-  }
-
+  /** An answer from a leader. */
   reply(message: LeaseMessage): void {
     if (message.kind === "renew" || this.#holder === undefined) return;
     this.#perform(holderReply(this.#holder, message, this.#now()));
@@ -105,18 +96,18 @@ export class LeaseClient {
         case "extend":
           this.#deadlineMs = effect.deadlineMonotonicMs;
           this.#heldEpoch = effect.leaseEpoch;
-          this.#deps.onExtend(effect.deadlineMonotonicMs);
+          this.#deps.extend(effect.deadlineMonotonicMs);
           break;
         case "expired":
           this.#heldEpoch = undefined;
-          this.#deps.log.warn({ why: effect.reason }, "lease over: stopping every VM");
-          this.#deps.onExpired().catch((caught: unknown) => {
+          this.#deps.note("warn", { why: effect.reason }, "lease over: stopping every VM");
+          this.#deps.killAll((isDead) => {
             // The supervisors kill by the same deadline on their own; acquire waits for the outcome.
-            this.#deps.log.error({ err: String(caught) }, "stopping VMs failed");
+            if (!isDead) this.#deps.note("error", {}, "stopping VMs failed");
           });
           break;
         case "acquire":
-          void this.#acquire(effect.fromEpoch);
+          this.#acquire(effect.fromEpoch);
           break;
         default:
           effect satisfies never;
@@ -124,26 +115,24 @@ export class LeaseClient {
     }
   }
 
-  #sendRenew(effect: { requestId: number; leaseEpoch: number }): void {
-    const { self, selfPeer, network } = this.#deps;
-    const { requestId, leaseEpoch } = effect;
-    const message: LeaseMessage = { kind: "renew", nodeId: self, leaseEpoch, requestId };
+  #sendRenew({ requestId, leaseEpoch }: { requestId: number; leaseEpoch: number }): void {
     const leader = this.#deps.leader();
-    if (leader === selfPeer) this.#deps.local(message);
-    else if (leader !== 0) network.send(leader, encodeLeaseMessage(message));
+    if (leader === 0) return;
+    this.#deps.ask(leader, { kind: "renew", nodeId: this.#deps.self, leaseEpoch, requestId });
   }
 
   /** A new epoch begins only when nothing of the old one runs. */
-  async #acquire(fromEpoch: number): Promise<void> {
+  #acquire(fromEpoch: number): void {
     if (this.#acquiring) return;
     this.#acquiring = true;
-    try {
-      await this.#deps.onExpired();
-      await this.#deps.acquire(fromEpoch);
-    } catch (caught) {
-      this.#deps.log.debug({ err: String(caught) }, "lease not acquired; will retry");
-    } finally {
-      this.#acquiring = false;
-    }
+    this.#deps.killAll((isDead) => {
+      if (!isDead) {
+        this.#acquiring = false;
+        return;
+      }
+      this.#deps.acquire(fromEpoch, () => {
+        this.#acquiring = false;
+      });
+    });
   }
 }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { VmPhase, VmRecord } from "@blixard/control";
-import type { InstanceEnd, InstancePhase, InstanceStatus } from "@blixard/drivers";
 import { as, type Epoch, type LogIndex, type NodeId, type VmId } from "@blixard/std";
-import { decide } from "./reconcile.ts";
+import type { VmPhase, VmRecord } from "../types.ts";
+import { decide } from "./decide.ts";
+import type { Instance, InstanceEnd, InstancePhase } from "./instance.ts";
 
 const SELF = as<NodeId>("a".repeat(32));
 const OTHER = as<NodeId>("b".repeat(32));
@@ -33,11 +33,11 @@ function record(phase: VmPhase, more: Partial<VmRecord> = {}): VmRecord {
   };
 }
 
-function instance(phase: InstancePhase, epoch = 3, ended?: InstanceEnd): InstanceStatus {
+function instance(phase: InstancePhase, epoch = 3, ended?: InstanceEnd): Instance {
   return { vmId: VM, epoch: as<Epoch>(epoch), phase, ...(ended === undefined ? {} : { ended }) };
 }
 
-const kinds = (vm: VmRecord | undefined, here: InstanceStatus | undefined): string => {
+const kinds = (vm: VmRecord | undefined, here: Instance | undefined): string => {
   const step = decide(SELF, vm, here);
   return step.kind === "report" ? `report ${step.phase}` : step.kind;
 };
@@ -96,7 +96,7 @@ test("a start is followed to running, and an end to its report", () => {
 });
 
 test("the exit code of the VM's command is reported while it runs on, once", () => {
-  const here: InstanceStatus = { ...instance("running"), commandExit: 7 };
+  const here: Instance = { ...instance("running"), commandExit: 7 };
   assert.deepEqual(decide(SELF, record("running"), here), {
     kind: "report",
     phase: "running",
