@@ -82,11 +82,14 @@ export async function startEtcd(version: string): Promise<Etcd> {
 /** One writer a client; resolves when the put is acknowledged. */
 export interface Door {
   put(key: string, value: string): Promise<void>;
+  /** A linearizable read. */
+  get?(key: string): Promise<void>;
   close(): void;
 }
 
 interface KvClient {
   put(request: { key: Buffer; value: Buffer }, done: (error: ServiceError | null) => void): void;
+  range(request: { key: Buffer }, done: (error: ServiceError | null) => void): void;
   close(): void;
 }
 
@@ -105,6 +108,13 @@ export function grpcDoor(endpoint: string): Door {
           else reject(error);
         });
       }),
+    get: (key) =>
+      new Promise((resolve, reject) => {
+        client.range({ key: Buffer.from(key) }, (error) => {
+          if (error === null) resolve();
+          else reject(error);
+        });
+      }),
     close: () => client.close(),
   };
 }
@@ -115,6 +125,7 @@ export function jsonDoor(endpoint: string): Door {
   return {
     put: (key, value) =>
       poster.post("/v3/kv/put", `{"key":"${base64(key)}","value":"${base64(value)}"}`),
+    get: (key) => poster.post("/v3/kv/range", `{"key":"${base64(key)}"}`),
     close: () => poster.close(),
   };
 }

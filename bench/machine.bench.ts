@@ -4,7 +4,8 @@
  *
  *   --json          one object, with `bars`; progress goes to stderr
  *   --rounds N      turns of each side (3)
- *   --only A,B      some of the rows, by name or group
+ *   --only A,B      some of it, by name (sieve, python, boot_own, idle, scale_memory ...) or by group
+ *                   (hot, hot_int, hot_fp, cold, boot, idle, scale)
  *   --quick         half of the work, one round: for direction
  *   --qemu PROGRAM  another QEMU than the one on the PATH
  */
@@ -13,12 +14,18 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { run } from "../guest/image/run.ts";
 import { toBlixardError } from "@blixard/std";
+import { run } from "../guest/image/run.ts";
 import { BARS, judge, meanOf, type Bar, type BarName, type Measured } from "./machine/bars.ts";
-import { QEMU, startGuest, type Guest, type Launch, type Side } from "./machine/guest.ts";
-import { buildFiles, CMDLINE, compile, KERNELS } from "./machine/kernels.ts";
-import { measure, ready, unmeasured, type Row, type Task } from "./machine/runs.ts";
+import { boot } from "./machine/boot.ts";
+import { cold } from "./machine/cold.ts";
+import type { Context } from "./machine/context.ts";
+import { QEMU } from "./machine/guest.ts";
+import { hot } from "./machine/hot.ts";
+import { idle, type Idle } from "./machine/idle.ts";
+import { KERNELS } from "./machine/kernels.ts";
+import type { Row } from "./machine/runs.ts";
+import { scale } from "./machine/scale.ts";
 
 const { values } = parseArgs({
   options: {
@@ -32,87 +39,38 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
 if (!Number.isSafeInteger(rounds) || rounds < 1) throw new TypeError("--rounds takes 1, 2, 3 ...");
 const only = values.only?.split(",");
-const QUICK_DIVISOR = 2;
-const MEMORY_BYTES = 256 * 1024 * 1024;
-const KERNEL_TIMEOUT_MS = 120_000;
+const COLD_ROWS = 4;
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
-const wanted = (...names: readonly string[]): boolean =>
-  only === undefined || names.some((name) => only.includes(name));
 
-/** Both guests of a launch, ready for commands; whatever happens, they end. */
-async function withBoth<T>(
-  launch: Launch,
-  use: (guests: Record<Side, Guest>) => Promise<T>,
-): Promise<T> {
-  const started: Guest[] = [];
-  try {
-    const ours = await startGuest("ours", launch);
-    started.push(ours);
-    const qemu = await startGuest("qemu", launch, values.qemu);
-    started.push(qemu);
-    await Promise.all([ready(ours), ready(qemu)]);
-    return await use({ ours, qemu });
-  } finally {
-    await Promise.all(started.map((guest) => guest.stop()));
+/** QEMU's time over ours is how fast we are; a boot's ratio is the other way round. */
+function slowness(row: Row): Measured {
+  if (row.oursMs === null || row.qemuMs === null) return { reason: row.reason ?? "not measured" };
+  return { value: row.oursMs / row.qemuMs };
+}
+
+/** Those bars of which everything was asked for. */
+function barsOf(rows: readonly Row[], idled: Idle | undefined): Bar[] {
+  const measured = new Map<BarName, Measured>();
+  const mean = (bar: BarName, group: string, members: number): void => {
+    const found = rows.filter((row) => row.group === group);
+    if (found.length === members) measured.set(bar, meanOf(found));
+  };
+  const sized = (group: string): number => KERNELS.filter((one) => one.group === group).length;
+  mean("hot_int_geomean", "hot_int", sized("hot_int"));
+  mean("hot_fp_geomean", "hot_fp", sized("hot_fp"));
+  mean("cold_geomean", "cold", COLD_ROWS);
+  for (const row of rows) {
+    if (row.name === "boot_own") {
+      // No compiled code is kept yet: a machine with an empty cache is the only one there is.
+      measured.set("boot_own_cold_ratio", slowness(row));
+      measured.set("boot_own_warm_ratio", slowness(row));
+    }
+    if (row.name === "boot_debian") measured.set("boot_debian_ratio", slowness(row));
   }
-}
-
-function tell(row: Row): void {
-  const text = (ms: number | null): string => (ms === null ? "-" : `${Math.round(ms)} ms`);
-  const ratio = row.ratio === null ? (row.reason ?? "") : `${row.ratio}x`;
-  const [ours, qemu] = [text(row.oursMs), text(row.qemuMs)];
-  say(`  ${row.name.padEnd(12)} ours ${ours.padStart(9)}  qemu ${qemu.padStart(9)}  ${ratio}`);
-}
-
-async function measureTasks(
-  tasks: readonly Task[],
-  guests: Readonly<Record<Side, Guest>>,
-): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (const task of tasks) {
-    const row = await measure(task, guests, rounds).catch((error: unknown) =>
-      unmeasured(task, error instanceof Error ? error.message : String(error)),
-    );
-    tell(row);
-    rows.push(row);
-  }
-  return rows;
-}
-
-async function hot(folder: string): Promise<Row[]> {
-  const kernels = KERNELS.filter(({ name, group }) => wanted(name, group, "hot"));
-  if (kernels.length === 0) return [];
-  say(`hot: ${kernels.map(({ name }) => name).join(", ")}`);
-  const programs = await compile(
-    folder,
-    kernels.map(({ name }) => name),
-  );
-  const files = await buildFiles(folder, programs);
-  const tasks = kernels.map(({ name, group, repetitions }): Task => {
-    const times = values.quick ? Math.ceil(repetitions / QUICK_DIVISOR) : repetitions;
-    return { name, group, command: `/bench/${name} ${times}`, timeoutMs: KERNEL_TIMEOUT_MS };
-  });
-  const launch = { ...files, cmdline: CMDLINE, memoryBytes: MEMORY_BYTES };
-  return await withBoth(launch, async (guests) => await measureTasks(tasks, guests));
-}
-
-async function qemuVersion(): Promise<string> {
-  const done = await run(values.qemu, ["--version"]);
-  return done.ok ? (done.value.split("\n")[0] ?? "") : `not found: ${values.qemu}`;
-}
-
-/** A bar is judged when everything it is made of was asked for. */
-function barsOf(rows: readonly Row[], more: ReadonlyMap<BarName, Measured>): Bar[] {
-  const groups = { hot_int_geomean: "hot_int", hot_fp_geomean: "hot_fp", cold_geomean: "cold" };
-  const measured = new Map(more);
-  for (const [name, group] of Object.entries(groups)) {
-    const members = rows.filter((row) => row.group === group);
-    const whole = KERNELS.filter((kernel) => kernel.group === group).every((kernel) =>
-      members.some((row) => row.name === kernel.name),
-    );
-    // Safe: the keys of `groups` are names of bars.
-    if (members.length > 0 && whole) measured.set(name as BarName, meanOf(members));
+  if (idled !== undefined) {
+    measured.set("idle_cpu_percent", idled.cpuPercent);
+    measured.set("idle_private_mb", idled.privateMb);
   }
   return BARS.flatMap(({ name }) => {
     const found = measured.get(name);
@@ -120,16 +78,31 @@ function barsOf(rows: readonly Row[], more: ReadonlyMap<BarName, Measured>): Bar
   });
 }
 
-const started = performance.now();
-const folder = await mkdtemp(join(tmpdir(), "blixard-bench-machine-"));
-try {
-  const version = await qemuVersion();
+async function versionOf(qemu: string): Promise<string> {
+  const done = await run(qemu, ["--version"]);
+  return done.ok ? (done.value.split("\n")[0] ?? "") : `not found: ${qemu}`;
+}
+
+async function bench(folder: string): Promise<boolean> {
+  const started = performance.now();
+  const context: Context = {
+    rounds,
+    quick: values.quick,
+    folder,
+    qemu: values.qemu,
+    say,
+    wanted: (...names) => only === undefined || names.some((name) => only.includes(name)),
+  };
+  const version = await versionOf(values.qemu);
   say(`${version}; Node ${process.version}; ${cpus().length} CPUs; ${rounds} round(s)`);
-  const rows = await hot(folder);
-  const bars = barsOf(rows, new Map());
+  const rows = [...(await hot(context)), ...(await cold(context)), ...(await boot(context))];
+  const idled = await idle(context);
+  const scaled = await scale(context);
+  const bars = barsOf(rows, idled);
   const skipped = rows.filter((row) => row.ratio === null).length;
+  const ok = skipped === 0 && bars.every((bar) => bar.ok);
   const result = {
-    ok: bars.length > 0 && bars.every((bar) => bar.ok),
+    ok,
     ran: rows.length - skipped,
     skipped,
     seconds: Math.round((performance.now() - started) / 100) / 10,
@@ -140,13 +113,21 @@ try {
     cpus: cpus().length,
     bars,
     rows,
+    ...(scaled === undefined ? {} : { scale: scaled }),
   };
   if (values.json) console.log(JSON.stringify(result));
   for (const bar of bars) {
     const verdict = bar.ok ? "ok" : `misses ${bar.bar}`;
-    say(`${bar.name.padEnd(22)} ${String(bar.value ?? "-").padStart(7)} ${bar.unit}: ${verdict}`);
+    const reason = bar.reason === undefined ? "" : ` (${bar.reason})`;
+    const value = String(bar.value ?? "-").padStart(7);
+    say(`${bar.name.padEnd(22)} ${value} ${bar.unit}: ${verdict}${reason}`);
   }
-  process.exitCode = result.ok ? 0 : 1;
+  return ok;
+}
+
+const folder = await mkdtemp(join(tmpdir(), "blixard-bench-machine-"));
+try {
+  process.exitCode = (await bench(folder)) ? 0 : 1;
 } catch (caught) {
   const { message, failure, exitCode } = toBlixardError(caught);
   if (values.json) console.log(JSON.stringify({ ok: false, ran: 0, skipped: 0, error: failure }));

@@ -14,7 +14,7 @@ const args = process.argv.slice(2);
 const peers = args.includes("--peers");
 const patterns = args.filter((arg) => !arg.startsWith("--"));
 
-const files = ["packages", "tools", "guest", "bench", "e2e"]
+const files = ["packages", "tools", "guest", "bench", "e2e", "examples"]
   .flatMap((dir) => filesBelow(dir, ".test.ts"))
   .filter((path) => path.includes(".peers.") === peers)
   .filter((path) => patterns.length === 0 || patterns.some((pattern) => path.includes(pattern)));

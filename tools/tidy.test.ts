@@ -30,7 +30,7 @@ const FORBIDDEN_IN_PURE =
   /\b(Date\.now|new Date|Math\.random|setTimeout|setInterval|setImmediate|queueMicrotask|performance\.|process\.|crypto\.|fetch\()/;
 const LINES_MAX = 500;
 
-const sources = ["packages", "tools", "guest", "bench", "e2e"]
+const sources = ["packages", "tools", "guest", "bench", "e2e", "examples"]
   .flatMap((dir) => [".ts", ".tsx", ".c", ".h"].flatMap((ending) => filesBelow(dir, ending)))
   .filter((path) => !path.includes("/gen/"));
 

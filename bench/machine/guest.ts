@@ -28,6 +28,10 @@ export interface Guest {
   /** The stream of the guest's agent. */
   readonly agent: Duplex;
   type(line: string): void;
+  /** Begun since power-on; only ours counts them. */
+  instructions(): Promise<number | undefined>;
+  /** RAM that the guest has touched; only ours says. */
+  touchedBytes(): Promise<number | undefined>;
   /** Ends it, whatever it does. */
   stop(): Promise<void>;
 }
@@ -76,6 +80,8 @@ async function startOurs(launch: Launch): Promise<Guest> {
     console,
     agent: machine.agentStream,
     type: (line) => void input.write(`${line}\n`),
+    instructions: async () => (await machine.stats?.())?.execution?.instructions,
+    touchedBytes: async () => (await machine.stats?.())?.counters["memory"]?.["touchedBytes"],
     stop: async () => {
       machine.kill();
       await machine.exited;
@@ -116,6 +122,8 @@ async function startQemu(launch: Launch, qemu: string): Promise<Guest> {
     console,
     agent,
     type: (line) => void stdin.write(`${line}\n`),
+    instructions: () => Promise.resolve(undefined),
+    touchedBytes: () => Promise.resolve(undefined),
     stop: async () => {
       child.kill("SIGKILL");
       agent.destroy();

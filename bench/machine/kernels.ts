@@ -7,7 +7,7 @@ import { gunzipSync } from "node:zlib";
 import { writeCpio, type CpioEntry } from "../../guest/image/cpio.ts";
 import { run } from "../../guest/image/run.ts";
 
-const STORE = new URL("../../packages/guest-riscv64/image/", import.meta.url).pathname;
+export const STORE = new URL("../../packages/guest-riscv64/image/", import.meta.url).pathname;
 const SOURCES = new URL("./kernels/", import.meta.url).pathname;
 const COMPILER = "riscv64-linux-gnu-gcc";
 /** As most programs are compiled; fused multiply-add, which GCC makes of a * b + c, included. */
@@ -58,14 +58,20 @@ export interface BenchFiles {
 /** Errors: Unavailable without the cross compiler; Internal when it refuses a source. */
 export async function compile(folder: string, names: readonly string[]): Promise<CpioEntry[]> {
   return await Promise.all(
-    names.map(async (name): Promise<CpioEntry> => {
-      const out = join(folder, name);
-      const source = join(SOURCES, `${name}.c`);
-      const done = await run(COMPILER, [...FLAGS, "-o", out, source, "-lm"]);
-      if (!done.ok) explain(done.error.kind, name, done.error.stderr);
-      return { kind: "file", path: `bench/${name}`, mode: 0o755, data: await readFile(out) };
-    }),
+    names.map(async (name) => compileFile(folder, name, join(SOURCES, `${name}.c`))),
   );
+}
+
+/** The program as a file of the guest, below /bench. Errors: those of `compile`. */
+export async function compileFile(
+  folder: string,
+  name: string,
+  source: string,
+): Promise<CpioEntry> {
+  const out = join(folder, name);
+  const done = await run(COMPILER, [...FLAGS, `-I${SOURCES}`, "-o", out, source, "-lm"]);
+  if (!done.ok) explain(done.error.kind, name, done.error.stderr);
+  return { kind: "file", path: `bench/${name}`, mode: 0o755, data: await readFile(out) };
 }
 
 function explain(kind: "missing" | "failed", name: string, stderr: string): never {

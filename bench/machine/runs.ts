@@ -1,5 +1,6 @@
-/** Runs the same command in guests of both sides, taking turns, and compares what it says. */
+/** Runs the same command on both sides and compares what it says. */
 
+import { order, type Context } from "./context.ts";
 import type { Guest, Side } from "./guest.ts";
 import { median, rounded } from "./stats.ts";
 
@@ -35,6 +36,13 @@ export async function ready(guest: Guest): Promise<Guest> {
   return guest;
 }
 
+/** For what is not measured. Errors: TimedOut; Error with what the guest said when the command fails. */
+export async function prepare(guest: Guest, command: string): Promise<void> {
+  guest.type(command);
+  const done = await guest.console.waitFor(command, /bench: done (\d+)/, READY_MS);
+  if (done.groups[0] !== "0") throw new Error(`${command} failed:\n${guest.console.tail()}`);
+}
+
 /** Errors: TimedOut; Error with what the guest said when the command fails. */
 export async function runOnce(guest: Guest, task: Task): Promise<Ran> {
   const { console, side } = guest;
@@ -47,32 +55,37 @@ export async function runOnce(guest: Guest, task: Task): Promise<Ran> {
   return { ms: end.atMs - begin.atMs, checksum: end.groups[0] ?? "" };
 }
 
-/** One side after the other, `rounds` times; who is first changes with every round. */
+/** One side after the other, `rounds` times. Errors: those of `once`; Error when checksums differ. */
 export async function measure(
-  task: Task,
-  guests: Readonly<Record<Side, Guest>>,
-  rounds: number,
+  { name, group }: Task,
+  { rounds }: Context,
+  once: (side: Side) => Promise<Ran>,
 ): Promise<Row> {
   const times: Record<Side, number[]> = { ours: [], qemu: [] };
   const checksums = new Set<string>();
   for (let round = 0; round < rounds; round++) {
-    const order: readonly Side[] = round % 2 === 0 ? ["ours", "qemu"] : ["qemu", "ours"];
-    for (const side of order) {
-      const { ms, checksum } = await runOnce(guests[side], task);
+    for (const side of order(round)) {
+      const { ms, checksum } = await once(side);
       times[side].push(rounded(ms));
       checksums.add(checksum);
     }
   }
   const [checksum, ...others] = checksums;
   if (checksum === undefined || others.length > 0) {
-    throw new Error(`${task.name}: the sides disagree: ${[...checksums].join(", ")}`);
+    throw new Error(`${name}: the sides disagree: ${[...checksums].join(", ")}`);
   }
   const [oursMs, qemuMs] = [median(times.ours), median(times.qemu)];
-  const { name, group } = task;
   return { name, group, oursMs, qemuMs, ratio: rounded(qemuMs / oursMs), checksum, rounds: times };
 }
 
 export function unmeasured({ name, group }: Task, reason: string): Row {
   const rounds = { ours: [], qemu: [] };
   return { name, group, oursMs: null, qemuMs: null, ratio: null, checksum: null, rounds, reason };
+}
+
+export function describe(row: Row): string {
+  const text = (ms: number | null): string => (ms === null ? "-" : `${Math.round(ms)} ms`);
+  const ratio = row.ratio === null ? (row.reason ?? "") : `${row.ratio}x`;
+  const [ours, qemu] = [text(row.oursMs), text(row.qemuMs)];
+  return `  ${row.name.padEnd(12)} ours ${ours.padStart(9)}  qemu ${qemu.padStart(9)}  ${ratio}`;
 }

@@ -14,7 +14,7 @@ import { err, ok } from "@blixard/std";
 import type { SessionItem } from "../cluster/calls.ts";
 import type { Codec } from "../cluster/codec.ts";
 import { RaftSession } from "../cluster/session.ts";
-import type { CallOptions, ClusterResult, Consistency } from "../cluster/types.ts";
+import type { CallOptions, ClusterError, ClusterResult, Consistency } from "../cluster/types.ts";
 import { CONSISTENCIES, REQUEST } from "../door/protocol.ts";
 import type { RequestKind } from "../door/protocol.ts";
 import { ClientConnection } from "./client-connection.ts";
@@ -150,18 +150,38 @@ export class RaftClient<Command, Response, Query, Answer> {
     return err({ code: "Timeout", operation: "call", reason });
   }
 
-  /** One request; connects first where necessary, and moves on from a member that is of no use. */
+  /**
+   * One request. What surely did not happen is tried again, at the next address, until the deadline;
+   * what may have happened is not.
+   */
   async #call(
     kind: RequestKind,
     payload: readonly Uint8Array[],
     timeoutMs: number,
   ): Promise<ClusterResult<Uint8Array>> {
+    const deadlineMs = performance.now() + timeoutMs;
+    for (;;) {
+      const result = await this.#attempt(kind, payload, deadlineMs);
+      if (result.ok || !isElsewhere(result.error)) return result;
+      if (this.#isClosed || performance.now() + RETRY_MS >= deadlineMs) return result;
+      await pause(RETRY_MS);
+    }
+  }
+
+  async #attempt(
+    kind: RequestKind,
+    payload: readonly Uint8Array[],
+    deadlineMs: number,
+  ): Promise<ClusterResult<Uint8Array>> {
     if (this.#isClosed) return err({ code: "Stopped" });
     const current = this.#connection;
-    const usable = current?.isOpen === true ? current : await this.#connect(timeoutMs);
-    if (usable === undefined) return err({ code: "NoLeader" });
-    const result = await usable.call(kind, payload, timeoutMs);
-    if (!result.ok && isUseless(result)) this.#leave(usable);
+    const usable = current?.isOpen === true ? current : await this.#connect(deadlineMs);
+    if (usable === undefined)
+      return err(this.#isClosed ? { code: "Stopped" } : { code: "NoLeader" });
+    const leftMs = Math.max(1, deadlineMs - performance.now());
+    const result = await usable.call(kind, payload, leftMs);
+    const isLost = !result.ok && (result.error.code === "Timeout" || isElsewhere(result.error));
+    if (isLost) this.#leave(usable);
     return result;
   }
 
@@ -171,8 +191,8 @@ export class RaftClient<Command, Response, Query, Answer> {
     connection.retire();
   }
 
-  async #connect(timeoutMs: number): Promise<ClientConnection | undefined> {
-    this.#dialing ??= this.#dial(performance.now() + timeoutMs);
+  async #connect(deadlineMs: number): Promise<ClientConnection | undefined> {
+    this.#dialing ??= this.#dial(deadlineMs);
     const connection = await this.#dialing;
     this.#dialing = undefined;
     return connection;
@@ -208,9 +228,7 @@ export class RaftClient<Command, Response, Query, Answer> {
   }
 }
 
-/** The member cannot serve this client now; another may. */
-function isUseless(result: ClusterResult<unknown>): boolean {
-  if (result.ok) return false;
-  const { code } = result.error;
-  return code === "NotLeader" || code === "NoLeader" || code === "Stopped" || code === "Timeout";
+/** This member cannot serve now, and did nothing; another may. */
+function isElsewhere({ code }: ClusterError): boolean {
+  return code === "NotLeader" || code === "NoLeader" || code === "Stopped";
 }
