@@ -21,10 +21,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   sim: ["std", "raft", "raft-node", "control"],
 };
 const PURE = ["std", "raft", "control", "machine"];
-/** Rooms whose `node:` imports are confined to their os/ folder (main.ts is sim's command line). */
+/** Rooms whose `node:` imports are confined to their os/ folder (main.ts: sim's command lines). */
 const OS_ONLY: Readonly<Record<string, RegExp>> = {
   "raft-node": /^packages\/raft-node\/src\/os\//,
-  sim: /^packages\/sim\/src\/main\.ts$/,
+  sim: /^packages\/sim\/src\/(\w+\/)?(main|os\/[\w-]+)\.ts$/,
 };
 const FORBIDDEN_IN_PURE =
   /\b(Date\.now|new Date|Math\.random|setTimeout|setInterval|setImmediate|queueMicrotask|performance\.|process\.|crypto\.|fetch\()/;

@@ -10,5 +10,14 @@ export {
   type RunOptions,
   runSeed,
 } from "./run.ts";
+export { check, checkModel, type Verdict } from "./linearizability/check.ts";
+export {
+  decodeHistories,
+  encodeHistories,
+  type History,
+  type StoredHistory,
+} from "./linearizability/history.ts";
+export type { Model, Operation } from "./linearizability/model.ts";
+export { Recorder } from "./linearizability/recorder.ts";
 export { type FoundSeed, SEEDS } from "./seeds.ts";
 export { type Host, Violation, World } from "./world.ts";

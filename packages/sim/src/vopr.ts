@@ -5,6 +5,7 @@
 
 import { Cluster } from "./cluster.ts";
 import { Injector } from "./injector.ts";
+import { checkRun } from "./linearizability/run-history.ts";
 import {
   type FaultItem,
   noFirings,
@@ -96,6 +97,7 @@ export function runPlan(plan: Plan, options: RunPlanOptions = {}): Outcome {
       }
       run = registerRun(world, plan);
       run.play();
+      holdHistory(run.workload.history());
     });
   } catch (caught) {
     failure = describe(caught, world);
@@ -116,6 +118,17 @@ export function runPlan(plan: Plan, options: RunPlanOptions = {}): Outcome {
     reached: run?.reached() ?? {},
     ...(options.traceLines === undefined ? {} : { trace: world.trace() }),
   };
+}
+
+/** A history that cannot be judged within the limits of the checker is a finding too. */
+function holdHistory(history: Outcome["history"]): void {
+  const verdict = checkRun(history);
+  if (verdict.kind === "illegal") throw new Violation("linearizable history", verdict.report);
+  if (verdict.kind === "unknown") {
+    const { partition, steps, limit } = verdict;
+    const message = `key ${partition}: too many ${limit} after ${steps} steps`;
+    throw new Violation("history can be judged", message);
+  }
 }
 
 function describe(caught: unknown, world: World): NonNullable<Outcome["failure"]> {
