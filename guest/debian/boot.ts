@@ -9,7 +9,8 @@ import { assert, fail } from "@blixard/std";
 import { PassThrough, Writable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { EmbeddedGuest, type GuestEnd } from "../../packages/drivers/src/machine/embedded-guest.ts";
-import { loadImage, openDisk } from "../../packages/drivers/src/machine/embedded-image.ts";
+import { loadImage } from "../../packages/drivers/src/machine/embedded-image.ts";
+import { openDisk } from "../../packages/drivers/src/machine/open-disk.ts";
 
 export interface ConsoleOptions {
   readonly kernel: string;
@@ -99,7 +100,7 @@ export class GuestConsole implements AsyncDisposable {
 
   static async start(options: ConsoleOptions): Promise<GuestConsole> {
     const image = await loadImage(options);
-    return new GuestConsole(options, image, await openDisk(options.disk, "debian0"));
+    return new GuestConsole(options, image, await openDisk({ path: options.disk }, "debian0"));
   }
 
   /** Now, as the guest counts. */

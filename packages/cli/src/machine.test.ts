@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { FakeIo, type Ran, until } from "./testing/harness.ts";
 
 const IMAGE = dirname(fileURLToPath(import.meta.resolve("@blixard/guest-riscv64/image.json")));
+const LINUX_KERNEL = join(IMAGE, "vmlinuz");
 const LINUX = [
   ["machine", "run", "--memory", "64M"],
   ["--kernel", join(IMAGE, "vmlinuz"), "--initrd", join(IMAGE, "initrd.img")],
@@ -67,7 +68,17 @@ test("machine run: what cannot be booted says why; a signal ends what runs", asy
   assert.match((await run("--kernel", file)).err, /no riscv64 Image/);
   assert.equal((await run("--kernel", join(folder, "absent"))).code, 3);
   assert.match((await run("--kernel", file, "--disk", file)).err, /sectors/);
-  assert.match((await run("--kernel", file, "--memory", "2G")).err, /64M to 1792M/);
+  for (const memory of ["2G", "63M"]) {
+    assert.match((await run("--kernel", file, "--memory", memory)).err, /64M to 1792M/);
+  }
+  const noDisk = await run("--kernel", LINUX_KERNEL, "--disk", join(folder, "absent"));
+  assert.deepEqual([noDisk.code, /truncate -s 1G/.test(noDisk.err)], [3, true], noDisk.err);
+  const noImage = await run("--kernel", file, "--initrd", join(folder, "absent"));
+  assert.match(noImage.err, /no initrd/);
+  await writeFile(join(folder, "broken.gz"), Buffer.from("1f8b0800deadbeef", "hex"));
+  const broken = await run("--kernel", join(folder, "broken.gz"));
+  assert.deepEqual([broken.code, /broken gzip/.test(broken.err)], [2, true], broken.err);
+  assert.match((await run("--kernel", folder)).err, /Cannot read the kernel .*it is a folder/);
   const io = new FakeIo({});
   const ran = io.run(...LINUX);
   await until("it listens", () => io.listeners() > 0);
@@ -85,4 +96,24 @@ test("machine detect: each driver was tried; the embedded one works here", async
     ["embedded", "qemu"],
   );
   assert.deepEqual(found[0], { ...found[0], available: true, accel: "wasm" });
+});
+
+test("machine run: disks are seen in order, one is read-only, one begins an overlay; one writer each", async () => {
+  const [raw, overlay] = [join(folder, "raw.img"), join(folder, "mine.overlay")];
+  await writeFile(raw, Buffer.alloc(65_536, "raw"));
+  const disks = ["--disk", `${raw},overlay=${overlay}`, "--disk", `${raw},ro`, "--cpus", "1"];
+  const io = new FakeIo({});
+  const ran = io.run(...LINUX, ...disks);
+  await until("a prompt", () => io.stdout.text.includes("~ # "));
+  const second = await new FakeIo({}).run(...LINUX, ...disks);
+  assert.deepEqual([second.code, /another machine/.test(second.err)], [4, true], second.err);
+  io.stdin.write(
+    "mount -t devtmpfs d /dev; mount -t sysfs s /sys; cat /sys/block/vd?/ro; echo over > /dev/vda; sync\n",
+  );
+  io.stdin.write("head -c 5 /dev/vdb; echo no > /dev/vdb; poweroff -f\n");
+  assert.equal((await ran).code, 0);
+  assert.match(io.stdout.text, /\n0\r?\n1\r?\n/);
+  assert.match(io.stdout.text, /rawra/);
+  assert.equal((await readFile(raw)).subarray(0, 6).toString(), "rawraw");
+  assert.ok((await readFile(overlay)).includes("over\n"));
 });

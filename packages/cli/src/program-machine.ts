@@ -2,7 +2,7 @@
 
 import type { Command } from "commander";
 import { connected, examples, formatted, withDefault, type Context } from "./options.ts";
-import { parseSize } from "./units.ts";
+import { collectDisk, parseCpus, parseSize } from "./units.ts";
 
 export function machineCommands(program: Command, context: Context): void {
   const machine = program.command("machine").description("what runs VMs on this computer");
@@ -13,10 +13,16 @@ export function machineCommands(program: Command, context: Context): void {
       .requiredOption("--kernel <file>", "an Image, plain or gzipped")
       .option("--initrd <file>", "its initial RAM disk")
       .option("--append <args>", "the kernel's command line", "console=ttyS0")
-      .option("--disk <file>", "a raw image, seen as /dev/vda")
+      .option(
+        "--disk <file>",
+        "a raw image, as /dev/vda; FILE,ro is only read; FILE,overlay=F2 writes to F2 (repeatable)",
+        collectDisk,
+      )
+      .option("--cpus <share>", "at most so much of a core, as 0.5", parseCpus)
       .addOption(withDefault("--memory <size>", "memory, 64M to 1792M", parseSize, "256M")),
     "machine run --kernel Image --initrd initrd.img",
     'machine run --kernel Image.gz --disk root.img --append "console=ttyS0 root=/dev/vda"',
+    "machine run --kernel Image --disk debian.img,overlay=mine.overlay --cpus 0.5",
   ).action(async (options) =>
     (await import("./commands/machine-run.ts")).machineRun(context, options),
   );

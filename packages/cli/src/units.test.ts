@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BlixardError } from "@blixard/std";
 import {
+  collectDisk,
   collectLabel,
   formatSize,
   parseAddress,
   parseCount,
+  parseCpus,
   parseDuration,
   parseSize,
 } from "./units.ts";
@@ -59,6 +61,22 @@ test("labels, counts and addresses", () => {
   }
   for (const text of ["7447", "host", "host:65536", "::1:80", "a b:1", "host:"]) {
     assert.throws(() => parseAddress(text), refused, text);
+  }
+});
+
+test("disks and shares of a core", () => {
+  const disks = ["a.img", "b.img,ro", "c.img,overlay=/tmp/o"];
+  assert.deepEqual(
+    disks.reduce<ReturnType<typeof collectDisk>>((all, text) => collectDisk(text, all), []),
+    [{ path: "a.img" }, { path: "b.img", readOnly: true }, { path: "c.img", overlay: "/tmp/o" }],
+  );
+  for (const text of ["", ",ro", "a,rw", "a,overlay=", "a,ro,overlay=b"]) {
+    assert.throws(() => collectDisk(text), refused, text);
+  }
+  assert.equal(parseCpus("0.5"), 500);
+  assert.equal(parseCpus("2"), 2000);
+  for (const text of ["0", "0.001", "65", "-1", "half", "1.2345"]) {
+    assert.throws(() => parseCpus(text), refused, text);
   }
 });
 

@@ -65,6 +65,33 @@ export function collectLabel(
   return { ...previous, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
+/** A disk as `--disk` has it: FILE, FILE,ro or FILE,overlay=F2; names with a comma cannot be given. */
+export interface DiskArgument {
+  readonly path: string;
+  readonly readOnly?: boolean;
+  readonly overlay?: string;
+}
+
+/** Collects repeated `--disk`. */
+export function collectDisk(text: string, previous: readonly DiskArgument[] = []): DiskArgument[] {
+  const [path = "", ...options] = text.split(",");
+  const expected = "FILE, FILE,ro or FILE,overlay=F2";
+  if (path === "" || options.length > 1) return refuse("disk", text, expected);
+  const [option] = options;
+  if (option === undefined) return [...previous, { path }];
+  if (option === "ro") return [...previous, { path, readOnly: true }];
+  const overlay = /^overlay=(.+)$/.exec(option)?.[1];
+  if (overlay === undefined) return refuse("disk", text, expected);
+  return [...previous, { path, overlay }];
+}
+
+/** Thousandths of a core: 0.5, 2. */
+export function parseCpus(text: string): number {
+  const millicores = /^\d{1,2}(?:\.\d{1,3})?$/.test(text) ? Math.round(Number(text) * 1000) : 0;
+  if (millicores < 10 || millicores > 64_000) return refuse("cpus", text, "0.01 to 64, as 0.5");
+  return millicores;
+}
+
 export function collect(text: string, previous: readonly string[] = []): string[] {
   return [...previous, text];
 }

@@ -6,6 +6,7 @@ import type { Backend } from "./driver/backend.ts";
 import { EmbeddedBackend } from "./driver/embedded.ts";
 import { fakeBackend } from "./driver/fake.ts";
 import { QemuBackend } from "./driver/qemu.ts";
+import { EmbeddedImageStore } from "./image/embedded-store.ts";
 import type { ImageStore } from "./image/types.ts";
 import type { Probe, VmDriver } from "./types.ts";
 
@@ -23,8 +24,11 @@ export type DriverName = (typeof DRIVER_NAMES)[number];
 
 const BACKENDS: { readonly [N in DriverName]: (options: DriverOptions) => Backend } = {
   qemu: (options) => new QemuBackend({ ...options, scratch: options.dataDir }),
-  embedded: ({ cpuMillicores }) =>
-    new EmbeddedBackend(cpuMillicores === undefined ? {} : { cpuMillicores }),
+  embedded: ({ images, cpuMillicores }) =>
+    new EmbeddedBackend({
+      images: new EmbeddedImageStore(images),
+      ...(cpuMillicores === undefined ? {} : { cpuMillicores }),
+    }),
   fake: () => fakeBackend,
 };
 

@@ -1,7 +1,9 @@
 /** What only a real guest under the embedded machine shows: how it ends, and that it gets what was asked for. */
 
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { present } from "@blixard/std";
@@ -20,12 +22,15 @@ const MEBIBYTE = 1024 * 1024;
 
 let world: World;
 let driver: VmDriver;
+let images = "";
 before(async () => {
-  world = await World.make({ driver: "embedded", images: "", image: "base", bootMs: 60_000 });
+  images = await mkdtemp(join(tmpdir(), "blx-embedded-"));
+  world = await World.make({ driver: "embedded", images, image: "base", bootMs: 60_000 });
   driver = world.driver();
 });
 after(async () => {
   await world.close();
+  await rm(images, { recursive: true, force: true });
 });
 
 /** Runs a command in a fresh guest that ends it, and gives that end. */
@@ -148,23 +153,47 @@ test("what the machine does not have is refused by field, and other images by na
   await assert.rejects(driver.start(spec.vmId, world.lease(1)), refusedWith("NotFound"));
 });
 
-test("memory and disk are those of the specification, and the disk keeps over a kill", async () => {
+/** The stored image under another name, with a disk of its own. */
+async function imageWithDisk(name: string, disk: Uint8Array): Promise<string> {
+  const base = await new GuestImageStore().resolve("base");
+  const dir = join(images, name);
+  await mkdir(dir);
+  // Safe: the package's own description, whose shape its store has checked.
+  const description = JSON.parse(await readFile(join(base.dir, "image.json"), "utf8")) as {
+    files: Record<string, string>;
+  };
+  for (const file of ["vmlinuz", "initrd.img"])
+    await copyFile(join(base.dir, file), join(dir, file));
+  await writeFile(join(dir, "disk.img"), disk);
+  description.files["disk.img"] = createHash("sha256").update(disk).digest("hex");
+  await writeFile(join(dir, "image.json"), JSON.stringify({ ...description, version: 2 }));
+  return join(dir, "disk.img");
+}
+
+test("memory and disks are those of the specification, and the disks keep over a kill", async () => {
   const diskBytes = 64 * MEBIBYTE;
-  const spec: InstanceSpec = { ...world.spec(), memoryBytes: 128 * MEBIBYTE, diskBytes };
+  const original = Buffer.alloc(4 * MEBIBYTE, "image");
+  const base = await imageWithDisk("with-disk", original);
+  const memoryBytes = 128 * MEBIBYTE;
+  const spec: InstanceSpec = { ...world.spec(), image: "with-disk", memoryBytes, diskBytes };
   await world.run(driver, spec);
   const memory = await shell(driver, spec.vmId, "grep MemTotal /proc/meminfo");
   const kibibytes = Number(/(\d+)/.exec(memory)?.[1]);
   assert.ok(kibibytes > 100_000 && kibibytes <= spec.memoryBytes / 1024, memory);
-  const sectors = await shell(driver, spec.vmId, "cat /sys/block/vda/size");
-  assert.equal(Number(sectors) * 512, diskBytes);
+  const sectors = await shell(driver, spec.vmId, "cat /sys/block/vda/size /sys/block/vdb/size");
+  assert.deepEqual(sectors.trim().split("\n").map(Number), [8192, diskBytes / 512]);
   const script =
-    "mke2fs /dev/vda > /dev/null && mount -t ext4 /dev/vda /mnt && echo kept > /mnt/file && " +
-    "dd if=/dev/urandom of=/mnt/noise bs=1M count=4 2>/dev/null && md5sum < /mnt/noise && sync";
+    "mke2fs /dev/vdb > /dev/null && mount -t ext4 /dev/vdb /mnt && echo kept > /mnt/file && " +
+    "dd if=/dev/urandom of=/mnt/noise bs=1M count=4 2>/dev/null && md5sum < /mnt/noise && sync && " +
+    "printf written | dd of=/dev/vda bs=1 seek=1000 conv=notrunc,fsync 2>/dev/null";
   const sum = await shell(driver, spec.vmId, script);
   await driver.kill(spec.vmId);
+  assert.deepEqual(await readFile(base), original);
   await world.run(driver, spec, 2);
-  const again = "mount -t ext4 /dev/vda /mnt && md5sum < /mnt/noise && cat /mnt/file";
-  assert.equal(await shell(driver, spec.vmId, again), `${sum}kept\n`);
+  const again =
+    "mount -t ext4 /dev/vdb /mnt && md5sum < /mnt/noise && cat /mnt/file && " +
+    "dd if=/dev/vda bs=1 skip=995 count=17 2>/dev/null";
+  assert.equal(await shell(driver, spec.vmId, again), `${sum}kept\nimagewrittenageim`);
   const fill =
     "mkdir /fill && mount -t tmpfs -o size=100% fill /fill && while read name kib unit; do " +
     "if [ $name = MemAvailable: ]; then room=$((kib / 1024 - 10)); fi; done < /proc/meminfo && " +
@@ -176,7 +205,7 @@ test("memory and disk are those of the specification, and the disk keeps over a 
   const resident = present(usage, "the host's count").residentBytes;
   assert.ok(resident >= touched && resident <= spec.memoryBytes + LIMITS.embeddedOverheadBytes);
   assert.equal(counters["memory"]?.["ramBytes"], spec.memoryBytes);
-  assert.ok((counters["disk0"]?.["readBytes"] ?? 0) >= 4 * MEBIBYTE);
+  assert.ok((counters["disk1"]?.["readBytes"] ?? 0) >= 4 * MEBIBYTE);
   await driver.kill(spec.vmId);
 });
 

@@ -58,6 +58,8 @@ export const LIMITS = {
   embeddedLineBytes: 1024 * 1024,
   /** Unpacked kernel or initrd of an embedded machine. */
   embeddedImageBytes: 256 * 1024 * 1024,
+  /** Of a disk with an overlay, whose bits are held in memory: at most 64 MiB of them. */
+  overlayDiskBytesMax: 256 * 1024 * 1024 * 1024,
   /** From spawning an embedded machine to its word that the guest lies in memory. */
   embeddedReadyMs: 15_000,
   /** Bytes of one line of QMP. */

@@ -3,19 +3,21 @@
 import { fail } from "@blixard/std";
 import { EscapeFilter } from "../escape.ts";
 import { BrokenPipe, progress, untilInterrupted } from "../io.ts";
+import type { DiskArgument } from "../units.ts";
 import type { Context } from "../options.ts";
 
 export interface MachineRunOptions {
   readonly kernel: string;
   readonly initrd?: string;
   readonly append: string;
-  readonly disk?: string;
+  readonly disk?: readonly DiskArgument[];
+  readonly cpus?: number;
   readonly memory: number;
 }
 
 export async function machineRun({ io }: Context, options: MachineRunOptions): Promise<void> {
   const { runInForeground } = await import("@blixard/drivers");
-  const { kernel, initrd, append, disk, memory } = options;
+  const { kernel, initrd, append, disk, memory, cpus } = options;
   const stop = new AbortController();
   let broken: Error | undefined;
   const onBroken = (error: Error): void => {
@@ -41,7 +43,8 @@ export async function machineRun({ io }: Context, options: MachineRunOptions): P
       output: io.stdout,
       signal: AbortSignal.any([stop.signal, interrupted.signal]),
       ...(initrd === undefined ? {} : { initrd }),
-      ...(disk === undefined ? {} : { disk }),
+      ...(disk === undefined ? {} : { disks: disk }),
+      ...(cpus === undefined ? {} : { cpuMillicores: cpus }),
     });
     interrupted.check();
     if (broken !== undefined) throw broken;

@@ -6,11 +6,14 @@ import { GuestImageStore } from "../image/guest-store.ts";
 import type { ImageStore } from "../image/types.ts";
 import { LIMITS } from "../limits.ts";
 import { probeEmbedded } from "../machine/embedded-probe.ts";
+import { makeOverlay } from "../machine/open-disk.ts";
 import type { MachineConfig } from "../machine/types.ts";
 import type { InstanceSpec, Probe } from "../types.ts";
 import type { Backend } from "./backend.ts";
 import { DISK_FILE, makeDisk } from "./disk.ts";
 
+/** What a VM has written to its image's disk. */
+const OVERLAY_FILE = "image.overlay";
 /** The emulator has one hart. */
 const VCPUS = 1;
 
@@ -41,6 +44,8 @@ export class EmbeddedBackend implements Backend {
 
   async machine(spec: InstanceSpec, folder: string): Promise<MachineConfig> {
     const image = await this.#images.resolve(spec.image);
+    const overlay = join(folder, OVERLAY_FILE);
+    if (image.disk !== undefined) await makeOverlay(image.disk, overlay);
     return {
       kind: "embedded",
       kernel: image.kernel,
@@ -48,6 +53,7 @@ export class EmbeddedBackend implements Backend {
       // A panic resets the guest, which ends the machine.
       cmdline: `${image.cmdline} panic=-1`,
       memoryBytes: spec.memoryBytes,
+      ...(image.disk === undefined ? {} : { imageDisk: { base: image.disk, overlay } }),
       ...(spec.diskBytes === 0 ? {} : { disk: join(folder, DISK_FILE) }),
       ...(this.#cpuMillicores === undefined ? {} : { cpuMillicores: this.#cpuMillicores }),
     };

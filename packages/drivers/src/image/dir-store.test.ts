@@ -74,11 +74,11 @@ test("a file that changed is Corrupt, until it is repaired", async () => {
 });
 
 test("a description of another kind or version is Corrupt and says why", async () => {
-  await image("v2", { version: 2 });
+  await image("v3", { version: 3 });
   await image("other", { format: "x" });
   await image("bad", { files: { vmlinuz: "1" } });
   const store = new DirImageStore(folder);
-  await assert.rejects(store.resolve("v2"), refused("Corrupt", /version 2/));
+  await assert.rejects(store.resolve("v3"), refused("Corrupt", /version 3/));
   await assert.rejects(store.resolve("other"), refused("Corrupt", /format/));
   await assert.rejects(store.resolve("bad"), refused("Corrupt", /SHA-256/));
 });

@@ -6,16 +6,19 @@ import { readFile, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { BlixardError, fail, failure, toBlixardError } from "@blixard/std";
-import { asInteger, asObject, asText, parseWith, ShapeError } from "../json.ts";
+import { asInteger, asObject, asText, optional, parseWith, ShapeError } from "../json.ts";
 import { isMissing } from "../state.ts";
 import type { ImageStore, ResolvedImage } from "./types.ts";
 
 const FORMAT = "blixard-image";
-const VERSION = 1;
+/** Version 2 is version 1 with a disk. */
+const VERSION_MAX = 2;
 const KERNEL = "vmlinuz";
 const INITRD = "initrd.img";
+const DISK = "disk.img";
 
 interface ImageDescription {
+  readonly arch?: string;
   readonly cmdline: string;
   readonly sha256: ReadonlyMap<string, string>;
 }
@@ -27,15 +30,20 @@ function readDescription(value: unknown): ImageDescription {
   const fields = asObject(value, "the file");
   if (fields["format"] !== FORMAT) throw new ShapeError(`"format" is not "${FORMAT}"`);
   const version = asInteger(fields["version"], "version");
-  if (version !== VERSION) throw new ShapeError(`version ${version} is not ${VERSION}`);
+  if (version < 1 || version > VERSION_MAX) {
+    throw new ShapeError(`version ${version} is not 1 to ${VERSION_MAX}`);
+  }
   const files = asObject(fields["files"], "files");
   const sha256 = new Map<string, string>();
-  for (const name of [KERNEL, INITRD]) {
+  const hasDisk = version >= 2 && files[DISK] !== undefined;
+  for (const name of [KERNEL, INITRD, ...(hasDisk ? [DISK] : [])]) {
     const digest = asText(files[name], `files["${name}"]`);
     if (!/^[0-9a-f]{64}$/.test(digest)) throw new ShapeError(`files["${name}"] is no SHA-256`);
     sha256.set(name, digest);
   }
-  return { cmdline: asText(fields["cmdline"], "cmdline"), sha256 };
+  const arch = optional(fields["arch"], "arch", asText);
+  const cmdline = asText(fields["cmdline"], "cmdline");
+  return { cmdline, sha256, ...(arch === undefined ? {} : { arch }) };
 }
 
 export class DirImageStore implements ImageStore {
@@ -87,11 +95,14 @@ export class DirImageStore implements ImageStore {
       const actual = await sha256Of(image, file);
       if (actual !== wanted) throw corrupt(image, file, "its SHA-256 is not the one of image.json");
     }
+    const { cmdline, arch, sha256 } = parsed.value;
     return {
       dir,
       kernel: join(dir, KERNEL),
       initrd: join(dir, INITRD),
-      cmdline: parsed.value.cmdline,
+      cmdline,
+      ...(arch === undefined ? {} : { arch }),
+      ...(sha256.has(DISK) ? { disk: join(dir, DISK) } : {}),
     };
   }
 

@@ -6,6 +6,10 @@ export interface ResolvedImage {
   readonly kernel: string;
   readonly initrd: string;
   readonly cmdline: string;
+  /** As in "riscv64"; absent: its description does not say. */
+  readonly arch?: string;
+  /** A raw disk that its VMs begin with; it stays as it is. */
+  readonly disk?: string;
 }
 
 export interface ImageStore {

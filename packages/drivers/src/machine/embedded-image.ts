@@ -1,14 +1,12 @@
-/** Reads what a guest boots from: kernel, initrd, disk. */
+/** Reads what a guest boots from: kernel and initrd. */
 
-import { constants, open, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { gunzip } from "node:zlib";
 import { BlixardError, fail, failure, toBlixardError } from "@blixard/std";
 import { LIMITS } from "../limits.ts";
-import { hasCode } from "../state.ts";
-import { diskFile, RawDisk } from "./embedded-disk.ts";
-import type { GuestDisk, GuestImage } from "./embedded-guest.ts";
+import { hasCode, isMissing } from "../state.ts";
+import type { GuestImage } from "./embedded-guest.ts";
 
-const SECTOR_BYTES = 512;
 /** RFC 1952, section 2.3.1. */
 const GZIP_MAGIC = [0x1f, 0x8b];
 
@@ -32,8 +30,14 @@ async function readWhole(kind: string, path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (caught) {
-    if (!hasCode(caught, "ENOENT")) throw toBlixardError(caught, `reading the ${kind}`);
-    return fail("NotFound", { kind, name: path }, `There is no ${kind} ${path}`);
+    if (isMissing(caught)) {
+      return fail("NotFound", { kind, name: path }, `There is no ${kind} ${path}`);
+    }
+    const denied = hasCode(caught, "EACCES") ? "this user may not read it" : undefined;
+    const reason = hasCode(caught, "EISDIR") ? "it is a folder" : denied;
+    if (reason === undefined) throw toBlixardError(caught, `reading the ${kind}`);
+    const message = `Cannot read the ${kind} ${path}: ${reason}`;
+    return fail("InvalidArgument", { field: kind, reason }, message);
   }
 }
 
@@ -49,23 +53,4 @@ async function unpack(path: string, packed: Uint8Array): Promise<Uint8Array> {
       reject(new BlixardError(failure("InvalidArgument", { field: "kernel", reason }, message)));
     });
   });
-}
-
-/** Opens a raw image as the guest's disk. Errors: NotFound, InvalidArgument. */
-export async function openDisk(path: string, serial: string): Promise<GuestDisk> {
-  let handle;
-  try {
-    handle = await open(path, constants.O_RDWR);
-  } catch (caught) {
-    if (!hasCode(caught, "ENOENT")) throw toBlixardError(caught, `opening ${path}`);
-    const hint = `make one with: truncate -s 1G ${path}`;
-    return fail("NotFound", { kind: "disk", name: path }, `There is no disk ${path}`, hint);
-  }
-  const { size } = await handle.stat();
-  if (size === 0 || size % SECTOR_BYTES !== 0) {
-    await handle.close();
-    const reason = `its size, ${size} bytes, is not one or more sectors of ${SECTOR_BYTES}`;
-    fail("InvalidArgument", { field: "disk", reason }, `Cannot use disk ${path}: ${reason}`);
-  }
-  return { disk: new RawDisk(diskFile(handle)), sizeBytes: size, readOnly: false, serial };
 }

@@ -11,8 +11,8 @@ import { hostClock } from "../clock.ts";
 import { LIMITS } from "../limits.ts";
 import { Deadline } from "../supervisor/deadline.ts";
 import { AGENT_FD, CONSOLE_FD, CONTROL_FD } from "./child.ts";
-import { EmbeddedGuest, type GuestEnd } from "./embedded-guest.ts";
-import { loadImage, openDisk } from "./embedded-image.ts";
+import { EmbeddedGuest, type GuestDisk, type GuestEnd } from "./embedded-guest.ts";
+import { loadImage } from "./embedded-image.ts";
 import {
   decodeEmbeddedConfig,
   decodeOrder,
@@ -21,8 +21,8 @@ import {
   encodeLine,
   Lines,
 } from "./embedded-wire.ts";
+import { closeDisks, type DiskSpec, openDisks } from "./open-disk.ts";
 
-const DISK_SERIAL = "blixard0";
 const MEBIBYTE = 1048576;
 
 function inherited(fd: number): Socket {
@@ -39,6 +39,7 @@ class EmbeddedProcess {
   readonly #lines = new Lines();
   #configured = false;
   #guest: EmbeddedGuest | undefined;
+  #disks: readonly GuestDisk[] = [];
   #deadline: Deadline | undefined;
 
   /** Listens; the rest is in the orders that come. */
@@ -72,13 +73,19 @@ class EmbeddedProcess {
 
   async #prepare(line: string): Promise<void> {
     try {
-      const { disk, cpuMillicores, ...config } = decodeEmbeddedConfig(line);
+      const { imageDisk, disk, cpuMillicores, ...config } = decodeEmbeddedConfig(line);
       const image = await loadImage(config);
+      const disks: DiskSpec[] = [];
+      if (imageDisk !== undefined) {
+        disks.push({ path: imageDisk.base, overlay: imageDisk.overlay });
+      }
+      if (disk !== undefined) disks.push({ path: disk });
+      this.#disks = await openDisks(disks);
       this.#guest = new EmbeddedGuest({
         image,
         memoryBytes: Math.ceil(config.memoryBytes / MEBIBYTE) * MEBIBYTE,
         ...(cpuMillicores === undefined ? {} : { cpuMillicores }),
-        disks: disk === undefined ? [] : [await openDisk(disk, DISK_SERIAL)],
+        disks: this.#disks,
         consoleOut: this.#console,
         consoleIn: this.#console,
         agent: this.#agent,
@@ -115,10 +122,19 @@ class EmbeddedProcess {
       const told = [this.#console, this.#agent].map(
         (socket) => new Promise<void>((resolve) => socket.end(() => resolve())),
       );
-      await Promise.race([Promise.all(told), sleep(LIMITS.drainMs)]);
+      const all = Promise.all([...told, this.#closeDisks()]);
+      await Promise.race([all, sleep(LIMITS.drainMs)]);
     }
     await new Promise<void>((resolve) => this.#control.end(() => resolve()));
     process.exit(0);
+  }
+
+  async #closeDisks(): Promise<void> {
+    try {
+      await closeDisks(this.#disks);
+    } catch (caught) {
+      process.stderr.write(`closing the disks: ${toBlixardError(caught).message}\n`);
+    }
   }
 }
 

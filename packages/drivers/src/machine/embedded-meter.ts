@@ -1,6 +1,5 @@
 /** What an embedded machine has done, and how it spent its time. */
 
-import type { MachineStats } from "@blixard/machine";
 import type { Counters, VmExecution } from "@blixard/std";
 
 export type Doing =
@@ -39,7 +38,7 @@ const PLACES: ReadonlyMap<string, readonly [group: string, name: string]> = new 
 ]);
 
 /** Sorts the machine's numbers into groups; an object of numbers is a group of its own. */
-export function groupsOf(stats: MachineStats): Record<string, Record<string, number>> {
+export function groupsOf(stats: object): Record<string, Record<string, number>> {
   const groups: Record<string, Record<string, number>> = {};
   const put = (group: string, name: string, value: unknown): void => {
     if (typeof value === "number" && Number.isFinite(value)) (groups[group] ??= {})[name] = value;

@@ -3,8 +3,9 @@
 import type { Readable, Writable } from "node:stream";
 import { fail } from "@blixard/std";
 import { LIMITS } from "../limits.ts";
-import { EmbeddedGuest, type GuestEnd } from "./embedded-guest.ts";
-import { loadImage, openDisk } from "./embedded-image.ts";
+import { EmbeddedGuest, type GuestDisk, type GuestEnd, type GuestImage } from "./embedded-guest.ts";
+import { loadImage } from "./embedded-image.ts";
+import { closeDisks, type DiskSpec, openDisks } from "./open-disk.ts";
 
 export interface ForegroundOptions {
   /** A riscv64 Image, plain or gzipped. */
@@ -12,15 +13,16 @@ export interface ForegroundOptions {
   readonly initrd?: string;
   readonly cmdline: string;
   readonly memoryBytes: number;
-  /** A raw image. */
-  readonly disk?: string;
+  /** vda, vdb, ... */
+  readonly disks?: readonly DiskSpec[];
+  /** The share of a core that it may use, 1000: all of one. */
+  readonly cpuMillicores?: number;
   readonly input: Readable;
   readonly output: Writable;
   readonly signal: AbortSignal;
 }
 
 const MEBIBYTE = 1048576;
-const DISK_SERIAL = "blixard0";
 
 /**
  * Resolves when the guest has ended itself, or with undefined when `signal` ended it. Errors: NotFound and
@@ -28,19 +30,33 @@ const DISK_SERIAL = "blixard0";
  */
 export async function runInForeground(options: ForegroundOptions): Promise<GuestEnd | undefined> {
   const memoryBytes = Math.ceil(options.memoryBytes / MEBIBYTE) * MEBIBYTE;
-  if (memoryBytes < MEBIBYTE || memoryBytes > LIMITS.embeddedMemoryBytesMax) {
-    const reason = `${options.memoryBytes} is not between ${MEBIBYTE} and ${LIMITS.embeddedMemoryBytesMax}`;
+  const { memoryBytesMin: least, embeddedMemoryBytesMax: most } = LIMITS;
+  if (memoryBytes < least || memoryBytes > most) {
+    const reason = `${options.memoryBytes} is not between ${least} and ${most}`;
     const message = `Cannot make a machine of that much memory: ${reason} bytes`;
     fail("InvalidArgument", { field: "memory", reason }, message, "use --memory 64M to 1792M");
   }
   const image = await loadImage(options);
-  const { disk, input, output, signal } = options;
-  const disks = disk === undefined ? [] : [await openDisk(disk, DISK_SERIAL)];
+  const disks = await openDisks(options.disks ?? []);
+  try {
+    return await runGuest({ ...options, memoryBytes }, image, disks);
+  } finally {
+    await closeDisks(disks);
+  }
+}
+
+async function runGuest(
+  options: ForegroundOptions,
+  image: GuestImage,
+  disks: readonly GuestDisk[],
+): Promise<GuestEnd | undefined> {
+  const { memoryBytes, input, output, signal, cpuMillicores } = options;
   const { promise, resolve } = Promise.withResolvers<GuestEnd | undefined>();
   const guest = new EmbeddedGuest({
     image,
     memoryBytes,
     disks,
+    ...(cpuMillicores === undefined ? {} : { cpuMillicores }),
     consoleOut: output,
     consoleIn: input,
     admit: () => true,
@@ -54,6 +70,5 @@ export async function runInForeground(options: ForegroundOptions): Promise<Guest
     return await promise;
   } finally {
     signal.removeEventListener("abort", stop);
-    for (const one of disks) await one.disk.close();
   }
 }

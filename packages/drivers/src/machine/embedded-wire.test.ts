@@ -24,10 +24,12 @@ const LEAST: EmbeddedMachineConfig = {
 const CONFIGS: readonly EmbeddedMachineConfig[] = [
   LEAST,
   { ...LEAST, initrd: "/i/initrd.img", disk: "/d/disk.raw" },
+  { ...LEAST, imageDisk: { base: "/i/disk.img", overlay: "/d/image.overlay" }, cpuMillicores: 250 },
 ];
 const ORDERS: readonly EmbeddedOrder[] = [
   { kind: "run", deadlineMonotonicMs: 1234.5 },
   { kind: "renew", deadlineMonotonicMs: 2000 },
+  { kind: "stats", id: 3 },
 ];
 const WORDS: readonly EmbeddedWord[] = [
   { kind: "ready" },
@@ -35,6 +37,7 @@ const WORDS: readonly EmbeddedWord[] = [
   { kind: "shutdown" },
   { kind: "leaseExpired" },
   { kind: "died", reason: "it panicked" },
+  { kind: "stats", id: 3, stats: { counters: { exits: { idle: 4 } } } },
 ];
 
 test("version 1 is read for ever, and written as it is", () => {
@@ -42,9 +45,11 @@ test("version 1 is read for ever, and written as it is", () => {
   const written = [...CONFIGS.map(encodeEmbeddedConfig), ...[...ORDERS, ...WORDS].map(encodeLine)];
   assert.equal(written.join(""), golden);
   const lines = golden.trim().split("\n");
-  assert.deepEqual(lines.slice(0, 2).map(decodeEmbeddedConfig), CONFIGS);
-  assert.deepEqual(lines.slice(2, 4).map(decodeOrder), ORDERS);
-  assert.deepEqual(lines.slice(4).map(decodeWord), WORDS);
+  const orders = CONFIGS.length;
+  const words = orders + ORDERS.length;
+  assert.deepEqual(lines.slice(0, orders).map(decodeEmbeddedConfig), CONFIGS);
+  assert.deepEqual(lines.slice(orders, words).map(decodeOrder), ORDERS);
+  assert.deepEqual(lines.slice(words).map(decodeWord), WORDS);
 });
 
 test("another version, unknown fields and kinds, and what is no JSON are refused", () => {

@@ -33,11 +33,31 @@ export function encodeEmbeddedConfig(config: EmbeddedMachineConfig): string {
   return `${JSON.stringify({ format: FORMAT, version: VERSION, ...config })}\n`;
 }
 
+const CONFIG_FIELDS = [
+  "kind",
+  "kernel",
+  "initrd",
+  "cmdline",
+  "memoryBytes",
+  "imageDisk",
+  "disk",
+  "cpuMillicores",
+];
+
+function readImageDisk(value: unknown, what: string): { base: string; overlay: string } {
+  const fields = asObject(value, what);
+  onlyFields(fields, ["base", "overlay"], what);
+  return {
+    base: asText(fields["base"], `${what}.base`),
+    overlay: asText(fields["overlay"], `${what}.overlay`),
+  };
+}
+
 /** `encodeEmbeddedConfig` without its marks; also part of a supervisor's configuration. Throws ShapeError. */
 export function readEmbeddedConfig(value: unknown, what: string): EmbeddedMachineConfig {
   const fields = asObject(value, what);
-  const names = ["kind", "kernel", "initrd", "cmdline", "memoryBytes", "disk", "cpuMillicores"];
-  onlyFields(fields, names, what);
+  onlyFields(fields, CONFIG_FIELDS, what);
+  const imageDisk = optional(fields["imageDisk"], `${what}.imageDisk`, readImageDisk);
   const cpuMillicores = optional(fields["cpuMillicores"], `${what}.cpuMillicores`, asInteger);
   const initrd = optional(fields["initrd"], `${what}.initrd`, asText);
   const disk = optional(fields["disk"], `${what}.disk`, asText);
@@ -47,6 +67,7 @@ export function readEmbeddedConfig(value: unknown, what: string): EmbeddedMachin
     ...(initrd === undefined ? {} : { initrd }),
     cmdline: asText(fields["cmdline"], `${what}.cmdline`),
     memoryBytes: asInteger(fields["memoryBytes"], `${what}.memoryBytes`),
+    ...(imageDisk === undefined ? {} : { imageDisk }),
     ...(disk === undefined ? {} : { disk }),
     ...(cpuMillicores === undefined ? {} : { cpuMillicores }),
   };

@@ -32,7 +32,9 @@ export interface EmbeddedMachineConfig {
   readonly initrd?: string;
   readonly cmdline: string;
   readonly memoryBytes: number;
-  /** A raw image; absent: no disk. */
+  /** The image's own disk, which stays as it is, and what this VM has written to it; the first disk. */
+  readonly imageDisk?: { readonly base: string; readonly overlay: string };
+  /** A raw image; absent: no disk beside the image's. */
   readonly disk?: string;
   /** The share of a core that its process may use, 1000: all of one; absent: what there is. */
   readonly cpuMillicores?: number;
