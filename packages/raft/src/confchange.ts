@@ -14,7 +14,7 @@ import { becomeFollower } from "./election.ts";
 import { maybeCommit, ownTermCommitted } from "./leader-log.ts";
 import { MAX_CHANGES, MAX_CONTEXT_BYTES, MAX_MEMBERS } from "./limits.ts";
 import { toIndex } from "./log.ts";
-import { newProgress } from "./progress.ts";
+import { newProgress, type Progress } from "./progress.ts";
 import { answerReads } from "./read.ts";
 import { broadcast, offerEntries } from "./replication.ts";
 import { handOver } from "./replies.ts";
@@ -167,14 +167,27 @@ function onLeaderConf(state: RaftState, renewed: ReadonlySet<PeerId>): void {
 
 function trackMembers(state: RaftState, renewed: ReadonlySet<PeerId>): void {
   const before = state.progress;
-  state.progress = new Map();
+  state.progress = track(before, { conf: state.conf, renewed }, lastIndex(state));
+  const own = state.progress.get(state.id);
+  if (own !== undefined && own !== before.get(state.id)) {
+    own.match = toIndex(state.io.durableIndex);
+    own.next = toIndex(own.match + 1);
+  }
+}
+
+/** Everybody's progress under a new configuration: as known, or from the beginning. */
+export function track(
+  before: ReadonlyMap<PeerId, Progress>,
+  { conf, renewed }: Changed,
+  last: number,
+): Map<PeerId, Progress> {
+  const progress = new Map<PeerId, Progress>();
   // The last entry is sent along with the first probe: a member that has the log has it at once.
-  const next = toIndex(Math.max(lastIndex(state), 1));
-  for (const peer of membersOf(state.conf)) {
+  const next = toIndex(Math.max(last, 1));
+  for (const peer of membersOf(conf)) {
     const known = renewed.has(peer) ? undefined : before.get(peer);
     // New members count as heard from, or check-quorum might fire before they ever could answer.
-    const progress = known ?? newProgress(peer, next, true);
-    if (known === undefined && peer === state.id) progress.match = toIndex(state.io.durableIndex);
-    state.progress.set(peer, progress);
+    progress.set(peer, known ?? newProgress(peer, next, true));
   }
+  return progress;
 }

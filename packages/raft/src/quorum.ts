@@ -25,12 +25,16 @@ export function majorityValue(values: number[]): number {
   return values[values.length - majority(values.length)] ?? 0;
 }
 
-/** The highest value that both halves have reached; 0 without voters. */
-export function quorumValue(conf: Voters, valueOf: (peer: PeerId) => number): number {
-  if (conf.voters.length === 0) return 0;
+/** The highest value that both halves have reached; infinite without voters. */
+export function jointValue(conf: Voters, valueOf: (peer: PeerId) => number): number {
   const value = majorityValue(conf.voters.map(valueOf));
   if (conf.votersOutgoing.length === 0) return value;
   return Math.min(value, majorityValue(conf.votersOutgoing.map(valueOf)));
+}
+
+/** As `jointValue`, but 0 without voters. */
+export function quorumValue(conf: Voters, valueOf: (peer: PeerId) => number): number {
+  return conf.voters.length === 0 ? 0 : jointValue(conf, valueOf);
 }
 
 /** Highest index known durable on a quorum, given what each voter is known to hold. */

@@ -131,7 +131,7 @@ function onApplied(state: RaftState, index: number): void {
 function onCompacted(state: RaftState, meta: SnapshotMeta, upTo: LogIndex | undefined): void {
   if (meta.index < state.snapshot.index) return;
   if (meta.index === state.snapshot.index && upTo === undefined) return;
-  assert(meta.index <= state.applied, `compacted ${meta.index}, which is not applied`);
+  assert(meta.index <= state.handedApply, `compacted ${meta.index}, never handed out`);
   assert(termAt(state.log, meta.index) === meta.term, "the snapshot's term is the entry's");
   state.snapshot = meta;
   const { log } = state;

@@ -59,8 +59,10 @@ function onAccepted(state: RaftState, progress: Progress, message: MessageOf<"ap
   if (!news && !(progress.state === "probe" && progress.match === message.index)) return;
   if (progress.state === "replicate") {
     freeInflight(progress, message.index);
-  } else if (progress.state === "probe" || progress.match >= state.log.offset) {
-    // From a snapshot by way of probing: it holds at least what was acknowledged.
+  } else if (progress.state === "probe") {
+    toReplicate(progress);
+  } else if (progress.match >= state.log.offset) {
+    // By way of probing, which accounts for the snapshot.
     toProbe(progress);
     toReplicate(progress);
   }

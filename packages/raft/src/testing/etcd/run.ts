@@ -1,0 +1,75 @@
+/** Runs etcd's files against us and counts what came out the same. */
+
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseFile, type Directive } from "./datadriven.ts";
+import { InteractionEnv } from "./env.ts";
+import { ConfChangeTable, quorumTable } from "./tables.ts";
+
+export interface Difference {
+  readonly line: number;
+  readonly command: string;
+  readonly expected: string;
+  readonly actual: string;
+}
+
+export interface FileResult {
+  readonly file: string;
+  readonly directives: number;
+  readonly passed: number;
+  readonly differences: readonly Difference[];
+}
+
+const FOLDERS = ["quorum/testdata", "confchange/testdata", "testdata"] as const;
+const LOG_LINE = /^\s*(?:DEBUG|INFO|WARN|ERROR|FATAL) /;
+
+function handlerFor(folder: (typeof FOLDERS)[number]): (directive: Directive) => string {
+  if (folder === "quorum/testdata") return quorumTable;
+  if (folder === "confchange/testdata") {
+    const table = new ConfChangeTable();
+    return (directive) => table.handle(directive);
+  }
+  const env = new InteractionEnv();
+  return (directive) => env.handle(directive);
+}
+
+/** Interaction tests print the node's log lines among the rest: those are left out. */
+function withoutLog(text: string): string {
+  const kept = text.split("\n").filter((line) => !LOG_LINE.test(line));
+  const rest = kept.join("\n");
+  return rest === "ok" ? "" : rest;
+}
+
+function outcome(handle: (directive: Directive) => string, directive: Directive): string {
+  try {
+    return handle(directive);
+  } catch (error) {
+    return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  }
+}
+
+/** Runs one file. Exact, but for the log lines of interaction tests. */
+export function runFile(root: string, folder: (typeof FOLDERS)[number], name: string): FileResult {
+  const handle = handlerFor(folder);
+  const directives = parseFile(readFileSync(join(root, folder, name), "utf8"));
+  const view = folder === "testdata" ? withoutLog : (text: string): string => text;
+  const differences: Difference[] = [];
+  for (const directive of directives) {
+    const actual = view(outcome(handle, directive).replace(/\n+$/, ""));
+    const expected = view(directive.expected.replace(/\n+$/, ""));
+    const { line, name: command } = directive;
+    if (actual !== expected) differences.push({ line, command, expected, actual });
+  }
+  const passed = directives.length - differences.length;
+  return { file: join(folder, name), directives: directives.length, passed, differences };
+}
+
+/** Every file below `root`. */
+export function runCorpus(root: string): FileResult[] {
+  return FOLDERS.flatMap((folder) => {
+    const path = join(root, folder);
+    const names = existsSync(path) ? readdirSync(path) : [];
+    const files = names.filter((name) => !name.startsWith("."));
+    return files.sort().map((name) => runFile(root, folder, name));
+  });
+}
