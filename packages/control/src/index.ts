@@ -28,6 +28,7 @@ export * from "./planner/plan.ts";
 export { decide, type Step } from "./reconcile/decide.ts";
 export * from "./reconcile/instance.ts";
 export * from "./reconcile/reconciler.ts";
+export { ControlReplica, type ReplicaHost } from "./replica.ts";
 export { restoreState, snapshotState } from "./snapshot.ts";
 export {
   createControlState,

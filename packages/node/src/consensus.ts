@@ -11,35 +11,12 @@ import type {
   ControlState,
   Revision,
 } from "@blixard/control";
-import {
-  applyCommand,
-  checkProposable,
-  createControlState,
-  encodeCommand,
-  restoreState,
-  snapshotState,
-  stateHash,
-} from "@blixard/control";
+import { checkProposable, ControlReplica, encodeCommand, stateHash } from "@blixard/control";
 import type { ConfChange, RaftStatus } from "@blixard/raft";
-import {
-  type Member,
-  type ProposeError,
-  RaftNode,
-  type RaftNodeEvent,
-  type StateMachine,
-} from "@blixard/raft-node";
+import { type Member, type ProposeError, RaftNode, type RaftNodeEvent } from "@blixard/raft-node";
 import { createOsDisk } from "@blixard/raft-node";
-import type {
-  Clock,
-  LogIndex,
-  Network,
-  PeerId,
-  Random,
-  Result,
-  Term,
-  TraceContext,
-} from "@blixard/std";
-import { as, BlixardError, failure, ok } from "@blixard/std";
+import type { Clock, LogIndex, Network, PeerId, Random, Result, TraceContext } from "@blixard/std";
+import { as, BlixardError, failure } from "@blixard/std";
 import type { CommandResult } from "@blixard/control";
 import * as limits from "./limits.ts";
 import type { Logger } from "./log.ts";
@@ -60,50 +37,6 @@ export interface ConsensusDeps {
   /** After every applied entry that changed something, and after a restore. */
   readonly onChange: (changes: readonly Change[]) => void;
   readonly onEvent: (event: RaftNodeEvent) => void;
-}
-
-/** The control state as a StateMachine; the only writer of `state`. */
-class ControlMachine implements StateMachine<CommandResult> {
-  state: ControlState = createControlState();
-  appliedIndex: LogIndex = as<LogIndex>(0);
-  readonly watch = new WatchHub(as<LogIndex>(0));
-  readonly alarms: string[] = [];
-  readonly #onChange: (changes: readonly Change[]) => void;
-
-  constructor(onChange: (changes: readonly Change[]) => void) {
-    this.#onChange = onChange;
-  }
-
-  apply(entry: { index: LogIndex; term: Term; data: Uint8Array }): CommandResult {
-    const result = applyCommand(this.state, entry, entry.data);
-    this.appliedIndex = entry.index;
-    const changes = result.ok ? result.changes : [];
-    if (!result.ok && result.alarm !== undefined) {
-      this.alarms.push(`log index ${entry.index}: ${result.alarm}`);
-      if (this.alarms.length > 100) this.alarms.shift();
-    }
-    this.watch.publish(changes, entry.index);
-    if (changes.length > 0) this.#onChange(changes);
-    return result;
-  }
-
-  snapshot(): Iterator<Uint8Array> {
-    return snapshotState(this.state);
-  }
-
-  restore(chunks: Iterable<Uint8Array>): Result<void, string> {
-    const restored = restoreState(chunks);
-    if (!restored.ok) return restored;
-    this.state = restored.value;
-    return ok(undefined);
-  }
-
-  /** raft-node says at which index the restored state stands. */
-  restoredAt(index: LogIndex): void {
-    this.appliedIndex = index;
-    this.watch.reset(index);
-    this.#onChange([]);
-  }
 }
 
 function proposeFailure(error: ProposeError, operation: string, logDir: string): BlixardError {
@@ -159,7 +92,8 @@ function proposeFailure(error: ProposeError, operation: string, logDir: string):
 
 export class Consensus {
   readonly #raft: RaftNode<CommandResult>;
-  readonly #machine: ControlMachine;
+  readonly #machine: ControlReplica;
+  readonly #watch = new WatchHub(as<LogIndex>(0));
   readonly #disk: { close(): Promise<void> };
   readonly #clock: Clock;
   #timer: NodeJS.Timeout | undefined;
@@ -171,7 +105,16 @@ export class Consensus {
     this.#bootstrap = options.bootstrap;
     this.#logDir = options.dataDir;
     this.#disk = disk.disk;
-    this.#machine = new ControlMachine(deps.onChange);
+    this.#machine = new ControlReplica({
+      onApplied: (index, changes) => {
+        this.#watch.publish(changes, index);
+        if (changes.length > 0) deps.onChange(changes);
+      },
+      onRestored: (index) => {
+        this.#watch.reset(index);
+        deps.onChange([]);
+      },
+    });
     this.#raft = new RaftNode<CommandResult>(
       {
         id: options.id,
@@ -219,7 +162,7 @@ export class Consensus {
   }
 
   get watch(): WatchHub {
-    return this.#machine.watch;
+    return this.#watch;
   }
 
   get revision(): Revision {

@@ -83,3 +83,14 @@ test("positions before the history are refused", () => {
   assert.deepEqual(refused.error, { requested: 1, oldest: 5 });
   assert.deepEqual(drain(open(log, 5)), [6, 7, 8, 9]);
 });
+
+test("a cut never takes a revision apart", () => {
+  const log = filled(0);
+  const watcher = open(log);
+  log.publish([MODIFIED, MODIFIED], at(1));
+  log.publish([MODIFIED, MODIFIED], at(2));
+  assert.deepEqual(drain(watcher), [1, 1, "cutOff"]);
+  const large = open(log, 2);
+  log.publish([MODIFIED, MODIFIED, MODIFIED, MODIFIED], at(3));
+  assert.deepEqual(drain(large), [3, 3, 3, 3]);
+});

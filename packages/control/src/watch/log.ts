@@ -89,19 +89,21 @@ export class WatchLog {
   publish(changes: readonly Change[], revision: Revision): void {
     this.#latest = revision;
     if (changes.length === 0) return;
-    for (const event of toEvents(changes, revision)) {
-      this.#history.push(event);
-      for (const queue of this.#queues) this.#offer(queue, event);
-    }
+    const events = toEvents(changes, revision);
+    this.#history.push(...events);
+    for (const queue of this.#queues) this.#offer(queue, events, revision);
     if (this.#history.length > 2 * this.#limits.historyEvents) this.#trim();
   }
 
-  #offer(queue: Queue, event: ObjectEvent): void {
+  #offer(queue: Queue, events: readonly ObjectEvent[], revision: Revision): void {
     // A watcher may come with a position that this node has not reached yet.
-    if (event.revision <= queue.watcher.start) return;
+    if (revision <= queue.watcher.start) return;
+    // A revision's events come together or not at all, or whoever resumes behind it would miss a part.
     // Once cut off, later events must not slip in behind the gap.
-    if (queue.events.length >= this.#limits.queueEvents) queue.overflowed = true;
-    if (!queue.overflowed) queue.events.push(event);
+    const hasRoom = queue.events.length + events.length <= this.#limits.queueEvents;
+    // What one command changed is taken even by the smallest queue, or nobody could ever pass it.
+    if (!hasRoom && queue.events.length > 0) queue.overflowed = true;
+    if (!queue.overflowed) queue.events.push(...events);
     queue.watcher.wake();
   }
 
