@@ -228,6 +228,28 @@ test("a VM larger than every node is refused with a reason for each", async () =
   });
 });
 
+test("a drained node's VMs run on elsewhere, and it is given none until it is back", async () => {
+  const before = await running("a");
+  const at = nodes.findIndex(({ made }) => made.nodeId === before.nodeId);
+  const other = node((at + 1) % nodes.length).client;
+  const { name, maintenance } = await other.setMaintenance(before.nodeId ?? "", "drain");
+  assert.equal(maintenance, "drain");
+  const left = async () => {
+    const { items } = await other.listVms();
+    return items.filter((vm) => vm.nodeId === before.nodeId);
+  };
+  await until("an empty node", async () => ((await left()).length === 0 ? true : undefined));
+  const after = await running("a");
+  assert.ok(after.epoch > before.epoch);
+  await other.createVm({ name: "late", image: "base", memoryBytes: 64 * MIB });
+  assert.notEqual((await running("late")).nodeId, before.nodeId);
+  const { nodes: rows } = await other.explainVm("late");
+  assert.equal(rows.find((row) => row.name === name)?.why, "node is being drained");
+  assert.equal((await other.setMaintenance(name, "none")).maintenance, undefined);
+  await other.createVm({ name: "back", image: "base", memoryBytes: 64 * MIB });
+  assert.equal((await running("back")).nodeId, before.nodeId, "it has the fewest");
+});
+
 test("the join door refuses a wrong secret, a spent ticket and another cluster's ticket", async () => {
   const { ticket } = await node(0).client.createTicket({ uses: 1 });
   const { servers, clusterId, secret } = parseTicket(ticket);

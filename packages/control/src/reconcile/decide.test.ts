@@ -57,6 +57,19 @@ test("a deleted VM is stopped, removed and reported gone, even when nothing of i
   assert.deepEqual(decide(SELF, vm, undefined), { kind: "delete", report: true });
 });
 
+test("a VM whose turn it is to leave goes as a deleted one does, whatever it shall be", () => {
+  const leave = (vm: VmRecord, here?: Instance) => decide(SELF, vm, here, { leaving: true });
+  for (const desired of ["running", "stopped"] as const) {
+    for (const phase of ["scheduled", "running", "stopped", "failed"] as const) {
+      const vm = record(phase, { desired });
+      assert.equal(leave(vm, instance("running")).kind, "stop");
+      assert.deepEqual(leave(vm, instance("stopped")), { kind: "delete", report: true });
+      assert.deepEqual(leave(vm), { kind: "delete", report: true });
+    }
+  }
+  assert.equal(leave(record("running", { nodeId: OTHER })).kind, "nothing");
+});
+
 test("a VM that shall not run is stopped and then reported once", () => {
   const vm = record("running", { desired: "stopped" });
   assert.equal(kinds(vm, instance("running")), "stop");
@@ -107,7 +120,7 @@ test("the exit code of the VM's command is reported while it runs on, once", () 
 
 test("a start that holds clears the count of those before it, once", () => {
   const here = instance("running");
-  const settled = (vm: VmRecord) => decide(SELF, vm, here, true).kind;
+  const settled = (vm: VmRecord) => decide(SELF, vm, here, { settled: true }).kind;
   assert.equal(settled(record("running", { restarts: 3 })), "settle");
   assert.equal(settled(record("running", { restarts: 1 })), "nothing");
   assert.equal(settled(record("starting", { restarts: 3 })), "report");

@@ -29,21 +29,26 @@ export type Step =
 
 const NOTHING: Step = { kind: "nothing" };
 
-/**
- * `record` absent or on another node: nothing of the VM may stay here. `settled`: the instance has run
- * long enough for its start to count as a good one.
- */
+/** What record and instance do not say by themselves. */
+export interface Circumstances {
+  /** The instance has run long enough for its start to count as a good one. */
+  readonly settled?: boolean;
+  /** The node is being drained, and it is this VM's turn. */
+  readonly leaving?: boolean;
+}
+
+/** `record` absent or on another node: nothing of the VM may stay here. */
 export function decide(
   self: NodeId,
   record: VmRecord | undefined,
   instance: Instance | undefined,
-  settled = false,
+  { settled = false, leaving = false }: Circumstances = {},
 ): Step {
   if (record === undefined || record.nodeId !== self) {
     if (instance === undefined) return NOTHING;
     return isLive(instance) ? { kind: "kill" } : { kind: "delete", report: false };
   }
-  if (record.deleting) {
+  if (record.deleting || leaving) {
     return isLive(instance) ? { kind: "stop" } : { kind: "delete", report: true };
   }
   if (record.desired === "stopped") return decideStopped(record, instance);

@@ -231,3 +231,27 @@ test("closing waits for what is under way, and begins nothing more", () => {
   idle.reconciler.close(() => closed++);
   assert.equal(closed, 2);
 });
+
+test("a drained node stops and lets go of one VM at a time, once another has it running", () => {
+  const bench = new Bench();
+  const { world } = bench;
+  world.addNode(2);
+  for (const n of [1, 2]) {
+    world.addVm(n);
+    world.place(n, 1);
+    bench.poke();
+    bench.reconciler.onStatus(bench.set(vmId(n), "running"));
+  }
+  world.ok({ kind: "setMaintenance", nodeId: nodeId(1), maintenance: "drain" });
+  assert.deepEqual(bench.poke(), ["stop", "inspect"]);
+  assert.deepEqual(bench.poke(), ["delete", "reportVm gone"]);
+  assert.equal(world.vm(1).phase, "pending");
+  assert.deepEqual(bench.poke(), [], "nobody follows yet");
+  world.place(1, 2);
+  world.claim(1, 2);
+  assert.deepEqual(bench.poke(), []);
+  world.ok(world.reportOf(1, "running"));
+  assert.deepEqual(bench.poke(), ["stop", "inspect"]);
+  assert.deepEqual(bench.poke(), ["delete", "reportVm gone"]);
+  assert.equal(bench.reconciler.liveCount(), 0);
+});

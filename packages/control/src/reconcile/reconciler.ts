@@ -8,6 +8,7 @@
 import type { Clock, Epoch, Failure, NodeId, VmId } from "@blixard/std";
 import { as } from "@blixard/std";
 import { getVm, vmsOnNode } from "../lookup.ts";
+import { nextToLeave } from "../planner/drain.ts";
 import type { ControlState } from "../state.ts";
 import type { Command, CommandResult, VmRecord, VmSpec } from "../types.ts";
 import { decide, type Step } from "./decide.ts";
@@ -80,6 +81,8 @@ export class Reconciler {
   readonly #notBefore = new Map<VmId, number>();
   /** Since when each VM is known to run here, and in which epoch. */
   readonly #running = new Map<VmId, { readonly epoch: Epoch; readonly sinceMs: number }>();
+  /** While the node is being drained: whose turn it is. */
+  #leaving: VmId | undefined;
   #closed: (() => void) | undefined;
 
   constructor(deps: ReconcilerDeps, adopted: readonly Instance[]) {
@@ -95,7 +98,9 @@ export class Reconciler {
 
   /** Looks at every VM that is here or should be. Cheap when there is nothing to do. */
   poke(): void {
-    const wanted = vmsOnNode(this.#deps.state(), this.#deps.self).map((vm) => vm.id);
+    const { state, self } = this.#deps;
+    this.#leaving = nextToLeave(state(), self, this.#leaving);
+    const wanted = vmsOnNode(state(), self).map((vm) => vm.id);
     for (const id of new Set([...wanted, ...this.#instances.keys()])) this.#consider(id);
   }
 
@@ -135,7 +140,8 @@ export class Reconciler {
     if (this.#closed !== undefined || this.#busy.has(id) || held === undefined) return;
     const record = getVm(state(), id);
     const instance = this.#instances.get(id);
-    const step = decide(self, record, instance, this.#settled(id, instance));
+    const settled = this.#settled(id, instance);
+    const step = decide(self, record, instance, { settled, leaving: id === this.#leaving });
     if (step.kind === "nothing") return;
     if (step.kind === "start" && (this.#notBefore.get(id) ?? 0) > clock.monotonicMs()) return;
     note("debug", { vm: id, step: step.kind }, "reconcile");
