@@ -5,8 +5,10 @@
  */
 
 import { assert } from "@blixard/std";
-import type { InterpreterStats } from "./interp/interpreter.ts";
+import type { InterpreterOptions, InterpreterStats } from "./interp/interpreter.ts";
 import { Interpreter } from "./interp/interpreter.ts";
+import type { JitParts } from "./jit/jit.ts";
+import { JIT_LIMITS, type JitLimits } from "./jit/limits.ts";
 import { INTERRUPT } from "./isa/riscv64/causes.ts";
 import {
   INSTRUCTIONS_PER_TIME_TICK,
@@ -37,13 +39,27 @@ export interface MachineOptions {
   readonly timeMode: TimeMode;
   /** Builds the bus for a machine that exists already: devices need its memory and its time. */
   createBus?(ports: { readonly memory: GuestMemory; nowNs(): bigint }): Bus;
+  /** Whether hot code is compiled; off without it. Makes no difference to the guest, but for speed. */
+  readonly jit?: "off" | "on" | JitOptions;
   /** Output of the SBI's consoles (device "sbi"). */
   onEffect?(effect: DeviceEffect): void;
+}
+
+/** For tests and for looking at regions: other limits than those that were found to be good. */
+export interface JitOptions {
+  readonly limits?: Partial<JitLimits>;
+  readonly onRegion?: JitParts["onRegion"];
 }
 
 export interface MachineStats extends InterpreterStats {
   /** Guest pages that have a frame. */
   readonly touchedPages: number;
+}
+
+function jitOptions(jit: "off" | "on" | JitOptions): Pick<InterpreterOptions, "jit"> {
+  if (jit === "off") return {};
+  const { limits, onRegion }: JitOptions = jit === "on" ? {} : jit;
+  return { jit: { limits: { ...JIT_LIMITS, ...limits }, ...(onRegion && { onRegion }) } };
 }
 
 export class Machine {
@@ -87,6 +103,7 @@ export class Machine {
       },
       time: (ticks) => this.#nsAt(ticks) / BigInt(NS_PER_TIME_TICK),
       tickOf: (time) => this.#tickOf(time),
+      ...jitOptions(options.jit ?? "off"),
     });
     this.#interpreter = interpreter;
     this.memory = interpreter.frames;

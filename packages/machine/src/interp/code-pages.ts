@@ -13,11 +13,14 @@ import type { Frames } from "../memory/frames.ts";
 import type { Layout } from "../memory/layout.ts";
 import { CODE_PAGE_BYTES, OPERATION_BYTES, SLOTS_PER_PAGE, STATE } from "../memory/layout.ts";
 import { PAGE_BYTES } from "../limits.ts";
-import { OPERATION } from "./context.ts";
+import { COUNTED, OPERATION } from "./context.ts";
 import { handlerOf, SPECIAL } from "./handlers.ts";
 
 /** Most instructions predecoded ahead of execution. */
 const AHEAD_MAX = 32;
+
+/** Where the interpreter counts executions: nowhere, at loops' starts and called functions, at each operation. */
+export type CountingAt = "nowhere" | "starts" | "everywhere";
 
 /** For each instruction, whether a field names a floating-point register. */
 interface Banks {
@@ -50,10 +53,21 @@ export class CodePages {
   /** Block of the cache to guest page. */
   readonly #pageOf: Int32Array;
   readonly #free: number[] = [];
+  readonly #counting: CountingAt;
   #used = 0;
   predecoded = 0;
+  /** Bytes of a page with operations change: page, base of its operations, offset, length. */
+  onInvalidate: (page: number, base: number, offset: number, length: number) => void = () => {};
+  /** A page's operations are given up. */
+  onDrop: (page: number, base: number) => void = () => {};
 
-  constructor(layout: Layout, buffer: ArrayBuffer, frames: Frames) {
+  constructor(
+    layout: Layout,
+    buffer: ArrayBuffer,
+    frames: Frames,
+    counting: CountingAt = "nowhere",
+  ) {
+    this.#counting = counting;
     this.#layout = layout;
     this.#view = new DataView(buffer);
     this.#bytes = new Uint8Array(buffer);
@@ -98,6 +112,7 @@ export class CodePages {
   drop(page: number): void {
     const base = this.baseOf(page);
     if (base === 0) return;
+    this.onDrop(page, base);
     const block = this.#blockAt(base);
     this.#baseOf[page] = 0;
     this.#pageOf[block] = -1;
@@ -113,13 +128,22 @@ export class CodePages {
   invalidate(page: number, offset: number, length: number): void {
     const base = this.baseOf(page);
     if (base === 0) return;
+    this.onInvalidate(page, base, offset, length);
     // An instruction may begin two bytes before the first one written.
     const first = Math.max(0, (offset >> 1) - 1);
     const last = (offset + length - 1) >> 1;
     // Only the handler's number: the instruction that writes may be among them and still needs its operands.
     for (let slot = first; slot <= last; slot++) {
-      this.#view.setUint16(base + slot * OPERATION_BYTES, SPECIAL.undecoded, true);
+      this.#setHandler(base + slot * OPERATION_BYTES, SPECIAL.undecoded);
     }
+  }
+
+  /** Whether execution is counted at a place does not depend on what stands there. */
+  #setHandler(at: number, handler: number): void {
+    this.#view.setUint16(at, (this.#view.getUint16(at, true) & COUNTED) | handler, true);
+  }
+  #count(at: number): void {
+    this.#view.setUint16(at, this.#view.getUint16(at, true) | COUNTED, true);
   }
 
   /** Predecodes the operation at `ip` and some that follow it. */
@@ -132,11 +156,11 @@ export class CodePages {
     const physical = this.#frames.base + page * PAGE_BYTES;
     for (let ahead = 0; ahead < AHEAD_MAX && slot < SLOTS_PER_PAGE; ahead++) {
       const at = base + slot * OPERATION_BYTES;
-      if (this.#view.getUint16(at, true) !== SPECIAL.undecoded) return;
+      if ((this.#view.getUint16(at, true) & ~COUNTED) !== SPECIAL.undecoded) return;
       const low = this.#frames.readU16(physical + slot * 2);
       const length = lengthOf(low);
       if (length === 4 && slot === SLOTS_PER_PAGE - 1) {
-        this.#view.setUint16(at, SPECIAL.straddle, true);
+        this.#setHandler(at, SPECIAL.straddle);
         return;
       }
       const bits = length === 2 ? low : low | (this.#frames.readU16(physical + slot * 2 + 2) << 16);
@@ -157,7 +181,7 @@ export class CodePages {
     const wide = length === 2 ? expandCompressed(bits & 0xffff) : bits;
     const index = wide === undefined ? -1 : lookup(wide);
     if (wide === undefined || index < 0) {
-      view.setUint16(at, SPECIAL.illegal, true);
+      this.#setHandler(at, SPECIAL.illegal);
       return true;
     }
     const fields = fieldsOf(present(INSTRUCTIONS[index], "row").format, wide);
@@ -171,14 +195,18 @@ export class CodePages {
       const target = offset + imm;
       near = target >= 0 && target < PAGE_BYTES;
       if (near) imm *= OPERATION_BYTES / 2;
+      const begins = imm < 0 || (banks.ends && fields.rd !== 0);
+      if (near && begins && this.#counting !== "nowhere") this.#count(at + imm);
     }
     view.setUint16(at + OPERATION.rd, rd === STATE.x ? STATE.sink : rd, true);
     view.setUint16(at + OPERATION.rs1, address("rs1", fields.rs1), true);
     view.setUint16(at + OPERATION.rs2, address("rs2", fields.rs2), true);
-    view.setUint16(at + OPERATION.rs3, address("rs3", fields.rs3), true);
+    // A branch's third operand is room for what it does.
+    view.setUint16(at + OPERATION.rs3, banks.relative ? 0 : address("rs3", fields.rs3), true);
     view.setInt32(at + OPERATION.imm, imm, true);
     view.setUint8(at + OPERATION.aux, fields.aux);
-    view.setUint16(at + OPERATION.handler, handlerOf(index, length, near), true);
+    this.#setHandler(at, handlerOf(index, length, near));
+    if (this.#counting === "everywhere" && offset !== undefined) this.#count(at);
     return banks.ends;
   }
 }

@@ -5,8 +5,23 @@ import type { IrType } from "../ir/types.ts";
 import type { Layout } from "../memory/layout.ts";
 import type { Code, Label, ValueType } from "../wasm/code.ts";
 
-/** A predecoded operation, 16 bytes: handler, addresses of registers, immediate, aux (bytes 14). */
-export const OPERATION = { handler: 0, rd: 2, rs1: 4, rs2: 6, imm: 8, rs3: 12, aux: 14 } as const;
+/**
+ * A predecoded operation, 16 bytes: handler, addresses of registers, immediate, aux (byte 14). A conditional
+ * branch has no third operand; there the compiler's interpreter notes that it was taken, and that it was not.
+ */
+export const OPERATION = {
+  handler: 0,
+  rd: 2,
+  rs1: 4,
+  rs2: 6,
+  imm: 8,
+  rs3: 12,
+  taken: 12,
+  notTaken: 13,
+  aux: 14,
+} as const;
+/** Bit of the handler's number: executions are counted here, and a region may begin here. */
+export const COUNTED = 0x8000;
 
 /** Why the interpreter returned. */
 export const EXIT = {
@@ -54,6 +69,9 @@ export interface Locals {
   readonly span: number;
   readonly tlb: number;
   readonly target: number;
+  /** Of the compiler's interpreter: handler without mark, and the address at which no region is entered. */
+  readonly handler: number;
+  readonly skip: number;
 }
 
 export interface Labels {
@@ -66,8 +84,19 @@ export interface Labels {
   readonly trapped: Label;
 }
 
+/** The interpreter that feeds the compiler counts executions, and enters regions. */
+export interface Counting {
+  /** Executions after which a place is handed to the compiler. */
+  readonly threshold: number;
+  /** () -> nothing: the operation at `ip` has become hot. */
+  readonly hot: number;
+  readonly regionType: number;
+}
+
 export interface Context {
   readonly code: Code;
+  /** Undefined without a compiler. */
+  readonly counting: Counting | undefined;
   readonly layout: Layout;
   readonly functions: Functions;
   readonly locals: Locals;

@@ -10,6 +10,7 @@ import { OPERATION, TRAP_VALUE, wasmType } from "./context.ts";
 import { emitFloat } from "./float.ts";
 import { emitAfterCall, emitAtomic, emitLoad, emitLoadReserved, emitSave } from "./memory.ts";
 import { emitStore, emitStoreConditional } from "./memory.ts";
+import { emitOrBytes, emitReverseBytes, emitSubtractIfNegative } from "./pure.ts";
 
 /** Numbers of helpers as the import takes them. */
 export const HELPER_NUMBERS: readonly HelperName[] = [
@@ -122,55 +123,22 @@ class HandlerEmitter {
   }
 
   #pureHelper(helper: HelperName, args: readonly Value[]): void {
-    const { code, functions } = this.#c;
-    const [a = 0, b = 0] = args;
+    const { code, functions, pool } = this.#c;
+    const [a = 0, b = 0] = args.map((value) => this.#local(value));
     switch (helper) {
       case "mulhu":
       case "mulh":
       case "mulhsu":
-        this.#get(a);
-        this.#get(b);
-        code.call(functions.mulhu);
-        // The product of signed numbers: take off the other factor for each negative one.
-        if (helper !== "mulhu") this.#subtractIfNegative(b, a);
-        if (helper === "mulh") this.#subtractIfNegative(a, b);
+        code.get(a).get(b).call(functions.mulhu);
+        if (helper !== "mulhu") emitSubtractIfNegative(code, b, a);
+        if (helper === "mulh") emitSubtractIfNegative(code, a, b);
         return;
       case "rev8":
-        this.#reverseBytes(a);
+        emitReverseBytes(code, a, () => pool.take("i64"));
         return;
       default:
-        this.#orBytes(a);
+        emitOrBytes(code, a);
     }
-  }
-  #subtractIfNegative(value: Value, sign: Value): void {
-    const { code } = this.#c;
-    this.#get(value);
-    this.#get(sign);
-    code.i64(63).op("i64.shr_s", "i64.and", "i64.sub");
-  }
-  /** Swaps neighbours of 1, 2 and 4 bytes. */
-  #reverseBytes(a: Value): void {
-    const { code, pool } = this.#c;
-    const t = pool.take("i64");
-    this.#get(a);
-    const swaps = [
-      [8, 0x00ff00ff00ff00ffn],
-      [16, 0x0000ffff0000ffffn],
-    ] as const;
-    for (const [shift, mask] of swaps) {
-      code.set(t).get(t).i64(shift).op("i64.shr_u").i64(mask).op("i64.and");
-      code.get(t).i64(mask).op("i64.and").i64(shift).op("i64.shl", "i64.or");
-    }
-    code.i64(32).op("i64.rotl");
-  }
-  /** The top bit of each byte says whether any bit of it is set; 255 times that bit fills it. */
-  #orBytes(a: Value): void {
-    const { code } = this.#c;
-    this.#get(a);
-    code.i64(0x7f7f7f7f7f7f7f7fn).op("i64.and").i64(0x7f7f7f7f7f7f7f7fn).op("i64.add");
-    this.#get(a);
-    code.op("i64.or").i64(7).op("i64.shr_u").i64(0x0101010101010101n).op("i64.and");
-    code.i64(255).op("i64.mul");
   }
 
   #privilegedHelper(helper: HelperName, args: readonly Value[]): void {
@@ -297,6 +265,12 @@ class HandlerEmitter {
     code.br(this.#labels.jump);
   }
 
+  /** What a branch does is kept for the compiler, in the operation itself. */
+  #note(field: number): void {
+    const { code, counting, locals } = this.#c;
+    if (counting !== undefined) code.get(locals.ip).i32(1).memory("i32.store8", field);
+  }
+
   block(block: IrBlock): void {
     const { code, pool, locals } = this.#c;
     pool.reset();
@@ -322,7 +296,11 @@ class HandlerEmitter {
         return;
       case "branch":
         this.#get(exit.condition);
-        code.if(() => this.#relative());
+        code.if(() => {
+          this.#note(OPERATION.taken);
+          this.#relative();
+        });
+        this.#note(OPERATION.notTaken);
         return this.#next();
       case "jumpRelative":
         return this.#relative();

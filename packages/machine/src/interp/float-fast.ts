@@ -8,7 +8,16 @@ import { unreachable } from "@blixard/std";
 import type { FloatFn, FloatType, IrOp } from "../ir/types.ts";
 import { STATE } from "../memory/layout.ts";
 import type { Code, PlainName } from "../wasm/code.ts";
-import type { Context } from "./context.ts";
+import type { LocalPool } from "./context.ts";
+
+/** What the fast path needs of the code around it. */
+export interface FloatContext {
+  readonly code: Code;
+  readonly pool: LocalPool;
+  readonly functions: { readonly fma32: number; readonly fma64: number };
+  /** Pushes NX of fflags, 0 or 1; without it the flag is read where the hart has it. */
+  readonly pushInexact?: () => void;
+}
 
 /** Conversions whose fast path is for rounding towards zero, which is what compilers ask for. */
 export const TRUNCATES: ReadonlySet<FloatFn> = new Set(["to_i32", "to_u32", "to_i64", "to_u64"]);
@@ -23,20 +32,21 @@ function pushNumber(code: Code, value: number): Code {
   return code.i64(bitsView.getBigUint64(0)).op("f64.reinterpret_i64");
 }
 
-/** Pushes NX of fflags: 0 or 1. */
-function pushInexact(code: Code): Code {
-  return code.i32(0).memory("i32.load", STATE.fflags).i32(1).op("i32.and");
+function pushInexact({ code, pushInexact: push }: FloatContext): Code {
+  if (push === undefined) return code.i32(0).memory("i32.load", STATE.fflags).i32(1).op("i32.and");
+  push();
+  return code;
 }
 
 class Fast {
-  readonly #c: Context;
+  readonly #c: FloatContext;
   readonly #code: Code;
   readonly #type: FloatType;
   readonly #args: readonly number[];
   readonly #result: number;
 
   constructor(
-    c: Context,
+    c: FloatContext,
     op: IrOp & { readonly op: "float" },
     args: readonly number[],
     to: number,
@@ -97,7 +107,7 @@ class Fast {
     this.#compute(fn, 2);
     const [a, b, r] = [this.#arg(0), this.#arg(1), this.#result];
     this.#finite();
-    pushInexact(this.#code);
+    pushInexact(this.#c);
     // Exact: r - a gives b (or -b), and r - b (or r + b) gives a.
     if (fn === "add") {
       this.#push(r).get(a);
@@ -115,7 +125,7 @@ class Fast {
   #product(fn: "mul" | "div"): void {
     this.#compute(fn, 2);
     this.#settled();
-    pushInexact(this.#code).op("i32.and");
+    pushInexact(this.#c).op("i32.and");
     // Zero of a zero operand raises nothing, unless the other operand makes it invalid: then r is NaN.
     this.#isZero(this.#result);
     this.#isZero(this.#arg(0));
@@ -139,14 +149,14 @@ class Fast {
     for (let n = 0; n < 3; n++) this.#push(this.#arg(n));
     this.#code.call(this.#type === "f32" ? fma32 : fma64).set(this.#result);
     this.#settled();
-    pushInexact(this.#code).op("i32.and");
+    pushInexact(this.#c).op("i32.and");
   }
 
   #root(): void {
     this.#compute("sqrt", 1);
     this.#push(this.#result).get(this.#result);
     this.#plain("eq");
-    pushInexact(this.#code).op("i32.and");
+    pushInexact(this.#c).op("i32.and");
   }
 
   #compare(fn: "eq" | "lt" | "le"): void {
@@ -188,7 +198,7 @@ class Fast {
       code.set(this.#result);
     });
     inRange();
-    pushInexact(code);
+    pushInexact(this.#c);
     this.#wide(a).op("f64.trunc");
     this.#wide(a).op("f64.eq", "i32.or", "i32.and");
   }
@@ -207,7 +217,7 @@ class Fast {
     }
     // Exact up to the precision: magnitudes below 2^24 or 2^53.
     const limit = this.#type === "f32" ? 2n ** 24n : 2n ** 53n;
-    pushInexact(code).get(value);
+    pushInexact(this.#c).get(value);
     if (fn === "from_u64") code.i64(limit);
     else
       code
@@ -227,7 +237,7 @@ class Fast {
     }
     code.get(a).op("f32.demote_f64").set(this.#result);
     this.#settled();
-    pushInexact(code);
+    pushInexact(this.#c);
     this.#wide(this.#result).get(a).op("f64.eq", "i32.or", "i32.and");
     this.#isZero(this.#result);
     code.get(a);
@@ -284,7 +294,7 @@ class Fast {
 
 /** False, with nothing emitted, where there is no fast path. */
 export function emitFast(
-  c: Context,
+  c: FloatContext,
   op: IrOp & { readonly op: "float" },
   args: readonly number[],
   result: number,

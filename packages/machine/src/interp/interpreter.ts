@@ -21,10 +21,14 @@ import { SoftTlb } from "../memory/tlb.ts";
 import { hostOperation } from "../fp/host.ts";
 import { floatShape } from "../ir/shape.ts";
 import type { Bus } from "../types.ts";
-import type { WasmFunction } from "../wasm/engine.ts";
+import { LEFT_BY } from "../jit/emit/context.ts";
+import type { JitParts, JitStats } from "../jit/jit.ts";
+import { Jit } from "../jit/jit.ts";
+import type { JitLimits } from "../jit/limits.ts";
+import type { WasmFunction, WasmMemory } from "../wasm/engine.ts";
 import { compile, createMemory, instantiate } from "../wasm/engine.ts";
 import { SlowAccess } from "./access.ts";
-import { CodePages } from "./code-pages.ts";
+import { CodePages, type CountingAt } from "./code-pages.ts";
 import { EXIT, SLOW, TRAP_VALUE } from "./context.ts";
 import { HELPER_NUMBERS } from "./emit.ts";
 import { FLOAT_NUMBERS } from "./float.ts";
@@ -54,6 +58,8 @@ export interface InterpreterOptions {
   time(ticks: number): bigint;
   /** The first tick at which `time` is at least so much; infinite when ticks do not decide it. */
   tickOf(time: bigint): number;
+  /** Compile hot code; without it everything is interpreted. */
+  readonly jit?: { readonly limits: JitLimits; readonly onRegion?: JitParts["onRegion"] };
 }
 
 export interface InterpreterStats {
@@ -67,9 +73,17 @@ export interface InterpreterStats {
   readonly codePages: number;
   readonly predecoded: number;
   readonly tlbEntries: number;
+  readonly jit: JitStats | undefined;
+  /** How often execution came back from regions, by reason. */
+  readonly leftBy: Readonly<Record<keyof typeof LEFT_BY, number>>;
   /** Accesses that no entry answered, and that made one. Hits are not counted: that would cost them time. */
   readonly tlbMisses: number;
   readonly tlbFlushes: number;
+}
+
+function countingFor(jit: InterpreterOptions["jit"]): CountingAt {
+  if (jit === undefined) return "nowhere";
+  return jit.limits.everywhere ? "everywhere" : "starts";
 }
 
 export type RunStop = "budget" | "waiting" | "stopped";
@@ -86,6 +100,7 @@ export class Interpreter implements HartPorts {
   readonly #place: Place;
   readonly #slow: SlowAccess;
   readonly #wasm: WasmFunction;
+  readonly #jit: Jit | undefined;
   #ticksBefore = 0;
   /** Length of the slice being run, and what was cut from it to get out early. */
   #slice = 0;
@@ -109,7 +124,8 @@ export class Interpreter implements HartPorts {
     this.frames.onWrite = (page, offset, length) => this.#place.codeWritten(page, offset, length);
     this.frames.onForeignWrite = (host, length) => this.#breakReservation(host, length);
     this.#tlb = new SoftTlb(this.layout, memory.buffer);
-    this.#code = new CodePages(this.layout, memory.buffer, this.frames);
+    const { jit } = options;
+    this.#code = new CodePages(this.layout, memory.buffer, this.frames, countingFor(jit));
     const { hart, frames, layout } = this;
     const [tlb, code] = [this.#tlb, this.#code];
     this.#place = new Place({ hart, frames, tlb, code, layout }, memory.buffer);
@@ -125,14 +141,29 @@ export class Interpreter implements HartPorts {
       },
       memory.buffer,
     );
-    const module = compile(interpreterModule(this.layout));
+    this.#jit = jit && this.#createJit(memory, jit);
+    const module = compile(interpreterModule(this.layout, jit?.limits.threshold));
     const exported = instantiate(module, memory, {
       access: (kind = 0) => this.#guarded(() => this.#access(kind)),
       predecode: () => this.#code.predecode(this.#view.getUint32(STATE.ip, true)),
       helper: (helper = 0) => this.#guarded(() => this.#helper(helper)),
       float: (fn = 0, format = 0, rounding = 0) => this.#float(fn, format, rounding),
+      hot: () => this.#jit?.hot(this.#view.getUint32(STATE.ip, true)),
+      ...(this.#jit && { regions: this.#jit.table }),
     });
     this.#wasm = present(exported["run"], "the interpreter's entry");
+  }
+
+  #createJit(memory: WasmMemory, options: NonNullable<InterpreterOptions["jit"]>): Jit {
+    return new Jit({
+      ...options,
+      layout: this.layout,
+      memory,
+      frames: this.frames,
+      code: this.#code,
+      privilege: () => this.hart.privilege,
+      baseAt: (pageVa) => this.#place.baseAt(pageVa),
+    });
   }
 
   // --- counters -----------------------------------------------------------------------------------------
@@ -179,9 +210,22 @@ export class Interpreter implements HartPorts {
       codePages: this.#code.count,
       predecoded: this.#code.predecoded,
       tlbEntries: this.#tlb.entries(),
+      jit: this.#jit?.stats(),
+      leftBy: {
+        jump: this.#leftBy("jump"),
+        budget: this.#leftBy("budget"),
+        memory: this.#leftBy("memory"),
+        float: this.#leftBy("float"),
+        instruction: this.#leftBy("instruction"),
+        refused: this.#leftBy("refused"),
+      },
       tlbMisses: this.#tlb.fills,
       tlbFlushes: this.#tlb.flushes,
     };
+  }
+
+  #leftBy(reason: keyof typeof LEFT_BY): number {
+    return this.#view.getUint32(STATE.leftBy + 4 * LEFT_BY[reason], true);
   }
 
   /** Makes the WebAssembly code return before its next instruction, without losing budget. */
@@ -428,6 +472,7 @@ export class Interpreter implements HartPorts {
       if (this.#left <= 0) break;
       this.#deliverInterrupt();
       this.#clipToTimer();
+      this.#jit?.flushPending();
       this.#enter();
     }
     const { hart } = this;

@@ -10,37 +10,25 @@ import type { Layout } from "../memory/layout.ts";
 import { JUMP_ENTRIES, STATE } from "../memory/layout.ts";
 import type { Code, Label } from "../wasm/code.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
-import type { Context, Functions, Labels, Locals } from "./context.ts";
-import { EXIT, LocalPool, OPERATION } from "./context.ts";
+import type { Context, Counting, Functions, Labels, Locals } from "./context.ts";
+import { COUNTED, EXIT, LocalPool, OPERATION } from "./context.ts";
+import { REGION_TYPE } from "../jit/emit/context.ts";
 import { emitHandler } from "./emit.ts";
 import { defineFma32, defineFma64 } from "./fma.ts";
+import { emitMulhu } from "./pure.ts";
 import { HANDLER_COUNT, handlerNumber, HANDLERS, SPECIAL } from "./handlers.ts";
 
-/** Upper 64 bits of an unsigned product, by 32-bit halves. */
 function defineMulhu(module: ModuleBuilder): number {
   const type = { parameters: ["i64", "i64"], results: ["i64"] } as const;
-  return module.define(type, (code) => {
-    const low = 0xffffffffn;
-    const [middle, carry] = [code.local("i64"), code.local("i64")];
-    const high = (local: number): Code => code.get(local).i64(32).op("i64.shr_u");
-    const lower = (local: number): Code => code.get(local).i64(low).op("i64.and");
-    // middle = high(a) * low(b) + high(low(a) * low(b)): cannot overflow.
-    high(0);
-    lower(1).op("i64.mul");
-    lower(0);
-    lower(1).op("i64.mul").i64(32).op("i64.shr_u", "i64.add").set(middle);
-    lower(0);
-    high(1).op("i64.mul");
-    lower(middle).op("i64.add").i64(32).op("i64.shr_u").set(carry);
-    high(0);
-    high(1).op("i64.mul");
-    high(middle).op("i64.add").get(carry).op("i64.add");
-  });
+  return module.define(type, (code) => emitMulhu(code, 0, 1, () => code.local("i64")));
 }
 
 const LOADED = ["ip", "left", "pageBase", "span", "tlb"] as const;
 
-function makeLocals(code: Code): Locals {
+/** Of a local that only the compiler's interpreter has. */
+const NO_LOCAL = -1;
+
+function makeLocals(code: Code, counting: boolean): Locals {
   return {
     ip: code.local("i32"),
     left: code.local("i32"),
@@ -49,6 +37,8 @@ function makeLocals(code: Code): Locals {
     span: code.local("i32"),
     tlb: code.local("i32"),
     target: code.local("i64"),
+    handler: counting ? code.local("i32") : NO_LOCAL,
+    skip: counting ? code.local("i64") : NO_LOCAL,
   };
 }
 
@@ -63,6 +53,10 @@ function emitJump(c: Context, next: Label): void {
     code.get(locals.pageBase);
     offset();
     code.op("i32.wrap_i64").i32(3).op("i32.shl", "i32.add").set(locals.ip);
+    if (c.counting === undefined) return;
+    // Where a jump by address leads, a function or its caller goes on: executions are counted from now on.
+    code.get(locals.ip).get(locals.ip).memory("i32.load16_u", OPERATION.handler);
+    code.i32(COUNTED).op("i32.or").memory("i32.store16", OPERATION.handler);
   };
   code.get(locals.target).get(locals.pageVa).op("i64.sub").tee(distance);
   code.get(locals.span).op("i64.extend_i32_u", "i64.lt_u");
@@ -133,6 +127,57 @@ function emitSpecial(c: Context, labels: Labels, number: number): void {
   }
 }
 
+/**
+ * Executions of a marked operation: enters its region if there is one and it is not to be skipped, else counts.
+ * Falls through, with `handler` set, if the interpreter is to perform the operation.
+ */
+function emitCounted(c: Context, labels: Labels, counting: Counting): void {
+  const { code, layout, locals, pool } = c;
+  pool.reset();
+  const [word, count, by] = [pool.take("i32"), pool.take("i32"), pool.take("i32")];
+  const at = pool.take("i64");
+  code.get(locals.ip).i32(layout.codeAt).op("i32.sub").i32(2).op("i32.shr_u").tee(word);
+  code.memory("i32.load", layout.countsAt).tee(count).i32(0).op("i32.lt_s");
+  code.if(
+    () => {
+      code.get(locals.pageVa).get(locals.ip).get(locals.pageBase).op("i32.sub").i32(3);
+      code.op("i32.shr_u", "i64.extend_i32_u", "i64.add").tee(at).get(locals.skip).op("i64.ne");
+      code.if(() => {
+        // The region counts its own instructions.
+        code.get(locals.left).i32(1).op("i32.add").get(locals.pageVa);
+        code.get(count).i32(0x7fffffff).op("i32.and").callIndirect(counting.regionType).set(by);
+        code.i32(0).memory("i32.load", STATE.left).set(locals.left);
+        code.i32(0).memory("i64.load", STATE.pc).tee(locals.target);
+        code.i64(1).get(by).op("select").set(locals.skip);
+        code.get(by).i32(2).op("i32.shl").tee(by);
+        code.get(by).memory("i32.load", STATE.leftBy).i32(1).op("i32.add");
+        code.memory("i32.store", STATE.leftBy).br(labels.jump);
+      });
+    },
+    () => {
+      code.get(count).i32(counting.threshold).op("i32.lt_s");
+      code.if(() => {
+        code.get(word).get(count).i32(1).op("i32.add").tee(count);
+        code.memory("i32.store", layout.countsAt);
+        code.get(count).i32(counting.threshold).op("i32.eq");
+        code.if(() => {
+          code.i32(0).get(locals.ip).memory("i32.store", STATE.ip);
+          code.i32(0).get(locals.left).memory("i32.store", STATE.left);
+          code.call(counting.hot);
+          // Once more: there may be a region now.
+          code.i32(0).memory("i32.load", STATE.left).i32(1).op("i32.add").set(locals.left);
+          code.br(labels.next);
+        });
+      });
+    },
+  );
+  code.get(locals.ip).memory("i32.load16_u", OPERATION.handler);
+  code
+    .i32(0xffff & ~COUNTED)
+    .op("i32.and")
+    .set(locals.handler);
+}
+
 /** Nested blocks, so that each handler's code stands right after the end of its own. */
 function emitDispatch(c: Context, labels: Labels): void {
   const { code, locals } = c;
@@ -145,8 +190,20 @@ function emitDispatch(c: Context, labels: Labels): void {
         code.i32(0).set(locals.left);
         emitExitAtIp(c, EXIT.budget);
       });
+      const last = present(targets[0], "target");
+      const { counting } = c;
+      if (counting !== undefined) {
+        // Marked operations have numbers beyond the table.
+        code.block((counted) => {
+          code.get(locals.ip).memory("i32.load16_u", OPERATION.handler);
+          code.brTable(targets.toReversed(), counted);
+        });
+        emitCounted(c, labels, counting);
+        code.get(locals.handler).brTable(targets.toReversed(), last);
+        return;
+      }
       code.get(locals.ip).memory("i32.load16_u", OPERATION.handler);
-      code.brTable(targets.toReversed(), present(targets[0], "target"));
+      code.brTable(targets.toReversed(), last);
       return;
     }
     code.block((label) => {
@@ -160,12 +217,18 @@ function emitDispatch(c: Context, labels: Labels): void {
   open(HANDLER_COUNT - 1);
 }
 
-function defineRun(module: ModuleBuilder, layout: Layout, functions: Functions): void {
+function defineRun(
+  module: ModuleBuilder,
+  layout: Layout,
+  functions: Functions,
+  counting: Counting | undefined,
+): void {
   module.define(
     { parameters: [], results: ["i32"] },
     (code) => {
-      const locals = makeLocals(code);
-      const c: Context = { code, layout, functions, locals, pool: new LocalPool(code) };
+      const locals = makeLocals(code, counting !== undefined);
+      const c: Context = { code, counting, layout, functions, locals, pool: new LocalPool(code) };
+      if (counting !== undefined) code.i64(1).set(locals.skip);
       for (const name of LOADED) {
         code.i32(0).memory("i32.load", STATE[name]).set(locals[name]);
       }
@@ -191,8 +254,11 @@ function defineRun(module: ModuleBuilder, layout: Layout, functions: Functions):
   );
 }
 
-/** Bytes of the module for one layout. Imports: access, predecode, helper, float; exports: run. */
-export function interpreterModule(layout: Layout): Uint8Array<ArrayBuffer> {
+/**
+ * Bytes of the module for one layout. Imports: access, predecode, helper, float; exports: run. With a
+ * threshold it feeds the compiler, and imports `hot` and the table `regions`.
+ */
+export function interpreterModule(layout: Layout, threshold?: number): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder({ minimum: layout.wasmPages, maximum: layout.wasmPages });
   const answer = { parameters: ["i32"], results: ["i32"] } as const;
   const imports = {
@@ -201,11 +267,17 @@ export function interpreterModule(layout: Layout): Uint8Array<ArrayBuffer> {
     helper: module.import("helper", answer),
     float: module.import("float", { parameters: ["i32", "i32", "i32"], results: [] }),
   };
+  let counting: Counting | undefined;
+  if (threshold !== undefined) {
+    module.importTable("regions");
+    const hot = module.import("hot", { parameters: [], results: [] });
+    counting = { threshold, hot, regionType: module.type(REGION_TYPE) };
+  }
   const functions = {
     mulhu: defineMulhu(module),
     fma32: defineFma32(module),
     fma64: defineFma64(module),
   };
-  defineRun(module, layout, { ...imports, ...functions });
+  defineRun(module, layout, { ...imports, ...functions }, counting);
   return module.encode();
 }

@@ -208,6 +208,14 @@ export class Place {
     view.setUint32(STATE.ip, base + (low & (PAGE_BYTES - 1)) * (OPERATION_BYTES / 2), true);
   }
 
+  /** Operations of the page at a virtual address if a jump would go to them without asking; else 0. */
+  baseAt(pageVa: bigint): number {
+    const low = Number(pageVa & 0xffffffffn);
+    const entry = this.#jumpEntry(this.#layout.jumpsAt[this.#hart.privilege], low);
+    if (this.#view.getBigUint64(entry, true) !== pageVa) return 0;
+    return this.#view.getUint32(entry + 8, true);
+  }
+
   /** An instruction whose halves lie in two pages is predecoded alone, into the scratch page. */
   straddle(): void {
     const view = this.#view;

@@ -3,7 +3,7 @@
  *
  *   0         hart state (STATE), then the jump tables of both privileges, then a scratch page of operations
  *   64 KiB    software TLB: user read, user write, supervisor read, supervisor write
- *   ...       predecoded operations
+ *   ...       predecoded operations, then a count or region for each of them
  *   ...       RAM: a pool of 4 KiB frames, up to 2^addressBits at most
  *
  * Everything is below 2^addressBits (at most 2^31), because the TLB's compare takes bit `addressBits` and
@@ -50,6 +50,8 @@ export const STATE = {
   attention: 712,
   /** Whether cbo.zero is permitted at the current privilege. */
   zeroOn: 716,
+  /** How often regions returned, by reason: 32 bits each. */
+  leftBy: 720,
 } as const;
 
 /** Entries {page | tag: i64, pageBase: i32, unused} of direct-mapped tables for jumps between pages. */
@@ -68,6 +70,8 @@ const TLB_AT = 65536;
 const WASM_PAGE_BYTES = 65536;
 const CODE_BYTES_MAX = 96 * 1024 * 1024;
 const CODE_BYTES_MIN = 16 * 1024 * 1024;
+/** Bytes of operation for each byte of count. */
+const COUNTS_SHARE = OPERATION_BYTES / 4;
 
 export interface Layout {
   /** Host addresses are below 2^addressBits. */
@@ -80,6 +84,9 @@ export interface Layout {
   readonly scratchAt: number;
   readonly codeAt: number;
   readonly codeBytes: number;
+  /** For each predecoded operation 32 bits: the region that begins there (top bit set), or executions. */
+  readonly countsAt: number;
+  readonly countsBytes: number;
   readonly ramAt: number;
   readonly wasmPages: number;
 }
@@ -92,7 +99,9 @@ export function layoutFor(ramBytes: number): Layout {
     // Indexed by the address's bits 12 to addressBits, both included; eight bytes an entry.
     const tlbTableBytes = 2 ** (addressBits - 8);
     const codeAt = TLB_AT + 4 * tlbTableBytes;
-    const ramAt = codeAt + Math.ceil(codeBytes / WASM_PAGE_BYTES) * WASM_PAGE_BYTES;
+    const countsAt = codeAt + Math.ceil(codeBytes / WASM_PAGE_BYTES) * WASM_PAGE_BYTES;
+    const countsBytes = Math.ceil(codeBytes / COUNTS_SHARE / WASM_PAGE_BYTES) * WASM_PAGE_BYTES;
+    const ramAt = countsAt + countsBytes;
     const end = ramAt + ramBytes;
     if (end > 2 ** addressBits) continue;
     return {
@@ -103,6 +112,8 @@ export function layoutFor(ramBytes: number): Layout {
       scratchAt: SCRATCH_AT,
       codeAt,
       codeBytes,
+      countsAt,
+      countsBytes,
       ramAt,
       wasmPages: Math.ceil(end / WASM_PAGE_BYTES),
     };

@@ -127,6 +127,10 @@ const MEMORY = {
   "i64.load32_u": 0x35,
   "i32.store": 0x36,
   "i64.store": 0x37,
+  "f32.store": 0x38,
+  "f64.store": 0x39,
+  "i32.store8": 0x3a,
+  "i32.store16": 0x3b,
   "i64.store8": 0x3c,
   "i64.store16": 0x3d,
   "i64.store32": 0x3e,
@@ -143,6 +147,8 @@ const FIXED = {
   brIf: 0x0d,
   brTable: 0x0e,
   call: 0x10,
+  callIndirect: 0x11,
+  returnCallIndirect: 0x13,
   localGet: 0x20,
   localSet: 0x21,
   localTee: 0x22,
@@ -182,9 +188,16 @@ export interface Label {
   readonly depth: number;
 }
 
+/** A jump that is seldom taken (or seldom not): where it is in its function, from the local declarations on. */
+export interface BranchHint {
+  readonly offset: number;
+  readonly likely: boolean;
+}
+
 export class Code {
   readonly #bytes: number[] = [];
   readonly #locals: ValueType[] = [];
+  readonly #hints: BranchHint[] = [];
   readonly #parameters: number;
   #depth = 0;
 
@@ -232,6 +245,21 @@ export class Code {
     return this;
   }
 
+  /** A call through table 0, of a function of this type; the type's number is that of the module. */
+  callIndirect(type: number): this {
+    this.#bytes.push(FIXED.callIndirect, ...unsignedLeb(type), 0);
+    return this;
+  }
+  returnCallIndirect(type: number): this {
+    this.#bytes.push(FIXED.returnCallIndirect, ...unsignedLeb(type), 0);
+    return this;
+  }
+  /** The `if` or `br_if` that comes next is seldom taken. */
+  unlikely(): this {
+    this.#hints.push({ offset: this.#bytes.length, likely: false });
+    return this;
+  }
+
   #open(opcode: number, result: ValueType | undefined, body: (label: Label) => void): this {
     this.#bytes.push(opcode, result === undefined ? FIXED.emptyType : VALUE_TYPE[result]);
     this.#depth++;
@@ -273,11 +301,23 @@ export class Code {
     return this;
   }
 
+  #head(): number[] {
+    const declarations = this.#locals.flatMap((type) => [1, VALUE_TYPE[type]]);
+    return [...unsignedLeb(this.#locals.length), ...declarations];
+  }
+  /** What is known about its jumps, in the order of the code. */
+  hints(): readonly BranchHint[] {
+    const before = this.#head().length;
+    return this.#hints.map(({ offset, likely }) => ({ offset: offset + before, likely }));
+  }
+  get size(): number {
+    return this.#bytes.length;
+  }
+
   /** Size, local declarations and instructions, as the code section holds them. */
   encode(): Uint8Array {
     assert(this.#depth === 0, "every block is closed");
-    const declarations = this.#locals.flatMap((type) => [1, VALUE_TYPE[type]]);
-    const head = [...unsignedLeb(this.#locals.length), ...declarations];
+    const head = this.#head();
     const size = unsignedLeb(head.length + this.#bytes.length + 1);
     return Uint8Array.from([...size, ...head].concat(this.#bytes, FIXED.end));
   }

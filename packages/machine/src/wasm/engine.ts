@@ -13,7 +13,15 @@ export type WasmFunction = (...args: number[]) => number;
 /** An imported function: takes i32 arguments, returns an i32 or nothing. */
 export type WasmImport = (...args: number[]) => number | void;
 
+/** A table of functions; an empty entry traps when it is called. */
+export interface WasmTable {
+  readonly length: number;
+  grow(entries: number): number;
+  set(index: number, value: WasmFunction | null): void;
+}
+
 interface Engine {
+  readonly Table: new (descriptor: { initial: number; element: "anyfunc" }) => WasmTable;
   readonly Memory: new (descriptor: { initial: number; maximum: number }) => WasmMemory;
   readonly Module: new (bytes: Uint8Array<ArrayBuffer>) => object;
   readonly Instance: new (
@@ -34,6 +42,10 @@ export function createMemory(pages: number): WasmMemory {
   return new (engine().Memory)({ initial: pages, maximum: pages });
 }
 
+export function createTable(entries: number): WasmTable {
+  return new (engine().Table)({ initial: entries, element: "anyfunc" });
+}
+
 /** A compiled module. Throws the engine's CompileError, which means a bug in the emitter. */
 export function compile(bytes: Uint8Array<ArrayBuffer>): object {
   return new (engine().Module)(bytes);
@@ -42,7 +54,7 @@ export function compile(bytes: Uint8Array<ArrayBuffer>): object {
 export function instantiate(
   module: object,
   memory: WasmMemory,
-  imports: Readonly<Record<string, WasmImport>>,
+  imports: Readonly<Record<string, WasmImport | WasmTable>>,
 ): Readonly<Record<string, WasmFunction>> {
   const instance = new (engine().Instance)(module, { [IMPORT_MODULE]: { memory, ...imports } });
   // Modules made here export functions of i32 arguments and results only.

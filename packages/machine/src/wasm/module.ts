@@ -19,9 +19,13 @@ interface Defined {
   readonly exportName: string | undefined;
 }
 
-const SECTION = { type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
+const SECTION = { custom: 0, type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
 const MAGIC_AND_VERSION = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 const FUNCTION_KIND = 0;
+const TABLE_KIND = 1;
+const FUNCTION_REFERENCE = 0x70;
+/** The section of the branch hinting proposal; engines that do not know it skip it. */
+const HINTS = "metadata.code.branch_hint";
 const MEMORY_KIND = 2;
 /** All imports come from one module of this name. */
 export const IMPORT_MODULE = "host";
@@ -40,6 +44,7 @@ export class ModuleBuilder {
   readonly #types: FunctionType[] = [];
   readonly #imports: Import[] = [];
   readonly #defined: Defined[] = [];
+  #tableName: string | undefined;
   readonly #memoryPages: { readonly minimum: number; readonly maximum: number };
 
   /** The memory is imported as `memory`; sizes in pages of 64 KiB. */
@@ -47,7 +52,14 @@ export class ModuleBuilder {
     this.#memoryPages = memoryPages;
   }
 
-  #type(type: FunctionType): number {
+  /** The one table, of functions, is imported under this name. */
+  importTable(name: string): void {
+    assert(this.#tableName === undefined, "there is one table");
+    this.#tableName = name;
+  }
+
+  /** Number of a function type, for calls through the table. */
+  type(type: FunctionType): number {
     const same = (other: FunctionType): boolean =>
       other.parameters.join() === type.parameters.join() &&
       other.results.join() === type.results.join();
@@ -60,7 +72,7 @@ export class ModuleBuilder {
   /** Index of the imported function. */
   import(name: string, type: FunctionType): number {
     assert(this.#defined.length === 0, "imports come before definitions");
-    this.#imports.push({ name, type: this.#type(type) });
+    this.#imports.push({ name, type: this.type(type) });
     return this.#imports.length - 1;
   }
 
@@ -68,8 +80,26 @@ export class ModuleBuilder {
   define(type: FunctionType, write: (code: Code) => void, exportName?: string): number {
     const code = new Code(type.parameters);
     write(code);
-    this.#defined.push({ type: this.#type(type), code, exportName });
+    this.#defined.push({ type: this.type(type), code, exportName });
     return this.#imports.length + this.#defined.length - 1;
+  }
+
+  /** The hints of every function that has some, as a custom section. */
+  #hints(): number[] {
+    const functions = this.#defined.flatMap(({ code }, position) => {
+      const hints = code.hints();
+      if (hints.length === 0) return [];
+      const entries = hints.map(({ offset, likely }) => [
+        ...unsignedLeb(offset),
+        1,
+        likely ? 1 : 0,
+      ]);
+      const index = unsignedLeb(this.#imports.length + position);
+      return [[...index, ...unsignedLeb(hints.length)].concat(...entries)];
+    });
+    if (functions.length === 0) return [];
+    const body = [...text(HINTS), ...unsignedLeb(functions.length)].concat(...functions);
+    return [SECTION.custom, ...unsignedLeb(body.length)].concat(body);
   }
 
   encode(): Uint8Array<ArrayBuffer> {
@@ -91,6 +121,9 @@ export class ModuleBuilder {
         ...unsignedLeb(minimum),
         ...unsignedLeb(maximum),
       ],
+      ...(this.#tableName === undefined
+        ? []
+        : [[...from, ...text(this.#tableName), TABLE_KIND, FUNCTION_REFERENCE, 0, 0]]),
       ...this.#imports.map(({ name, type }) => [
         ...from,
         ...text(name),
@@ -111,6 +144,7 @@ export class ModuleBuilder {
         section(SECTION.import, imports),
         section(SECTION.function, functions),
         section(SECTION.export, exports),
+        this.#hints(),
         section(SECTION.code, codes),
       ),
     );

@@ -6,12 +6,17 @@
 import { Interpreter } from "../../interp/interpreter.ts";
 import type { Hart } from "../../isa/riscv64/hart.ts";
 import type { SbiPorts } from "../../isa/riscv64/sbi.ts";
+import { JIT_LIMITS, type JitLimits } from "../../jit/limits.ts";
 import { INSTRUCTIONS_PER_TIME_TICK } from "../../limits.ts";
 import { ReferenceMachine } from "../../ref/machine.ts";
 import type { AccessSize, Bus } from "../../types.ts";
 import { DEVICE_BASE, DEVICE_BYTES, PAGE, RAM_BASE, RAM_BYTES } from "./program.ts";
 
-export const EXECUTIONS = ["reference", "interpreter"] as const;
+/**
+ * jit: regions wherever something is executed; jit-tight: the same with bounds so tight that regions are
+ * small, share modules and keep being given up.
+ */
+export const EXECUTIONS = ["reference", "interpreter", "jit", "jit-tight"] as const;
 export type ExecutionName = (typeof EXECUTIONS)[number];
 
 /** One way to run a guest. Everything that a guest can see is reached through it. */
@@ -105,7 +110,26 @@ function createReference(): Execution {
   };
 }
 
-function createInterpreter(): Execution {
+const FORCED: JitLimits = {
+  ...JIT_LIMITS,
+  threshold: 1,
+  instructionsMax: 40,
+  batch: 1,
+  everywhere: true,
+};
+const TIGHT: JitLimits = {
+  ...FORCED,
+  threshold: 2,
+  instructionsMax: 9,
+  pagesMax: 2,
+  regionsMax: 5,
+  batch: 2,
+};
+
+function createInterpreter(
+  name: "interpreter" | "jit" | "jit-tight",
+  limits?: JitLimits,
+): Execution {
   const bus = new TestBus();
   const interpreter: Interpreter = new Interpreter({
     ...SIZE,
@@ -117,8 +141,9 @@ function createInterpreter(): Execution {
     },
     time: (ticks) => BigInt(Math.floor(ticks / INSTRUCTIONS_PER_TIME_TICK)),
     tickOf: (time) => Number(time) * INSTRUCTIONS_PER_TIME_TICK,
+    ...(limits && { jit: { limits } }),
   });
-  return executionOf("interpreter", interpreter, bus);
+  return executionOf(name, interpreter, bus);
 }
 
 /** Anything built on the interpreter's hart and memory. */
@@ -150,7 +175,9 @@ function executionOf(name: ExecutionName, interpreter: Interpreter, bus: TestBus
 
 const CREATORS: Readonly<Record<ExecutionName, () => Execution>> = {
   reference: createReference,
-  interpreter: createInterpreter,
+  interpreter: () => createInterpreter("interpreter"),
+  jit: () => createInterpreter("jit", FORCED),
+  "jit-tight": () => createInterpreter("jit-tight", TIGHT),
 };
 
 export const createExecution = (name: ExecutionName): Execution => CREATORS[name]();

@@ -4,7 +4,7 @@ import { createExecution, EXECUTIONS } from "./executions.ts";
 import { PAGE, RAM_BASE, SUITES } from "./program.ts";
 import { compare, explain, lockstep } from "./run.ts";
 
-const INSTRUCTIONS = 6_000;
+const INSTRUCTIONS = 4_000;
 
 for (const suite of SUITES) {
   test(`${EXECUTIONS.join(", ")} agree: ${suite}`, () => {

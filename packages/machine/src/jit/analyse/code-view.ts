@@ -1,0 +1,74 @@
+/** Guest code as a region sees it: by deltas from one virtual page, as far as translations are known. */
+
+import type { CodePages } from "../../interp/code-pages.ts";
+import { OPERATION } from "../../interp/context.ts";
+import { decode, lengthOf } from "../../isa/riscv64/decode.ts";
+import { PAGE_BYTES } from "../../limits.ts";
+import type { Frames } from "../../memory/frames.ts";
+import { OPERATION_BYTES } from "../../memory/layout.ts";
+import type { RegionInstruction, RegionPage } from "./graph.ts";
+import { pageDelta } from "./graph.ts";
+
+/** What a conditional branch has done so far. */
+export interface BranchProfile {
+  readonly taken: boolean;
+  readonly notTaken: boolean;
+}
+
+export interface ViewParts {
+  readonly frames: Frames;
+  readonly code: CodePages;
+  /** Address of the operations of a page that execution has come to under the present translation; 0 if not. */
+  baseAt(pageVa: bigint): number;
+  readonly view: DataView;
+}
+
+export class CodeView {
+  readonly #parts: ViewParts;
+  readonly #pageVa: bigint;
+  readonly #pagesMax: number;
+  readonly #pages = new Map<number, RegionPage>();
+
+  constructor(parts: ViewParts, pageVa: bigint, base: number, pagesMax: number) {
+    this.#parts = parts;
+    this.#pageVa = pageVa;
+    this.#pagesMax = pagesMax;
+    this.#pages.set(0, { delta: 0, page: parts.code.pageAt(base), base });
+  }
+
+  get pages(): readonly RegionPage[] {
+    return [...this.#pages.values()];
+  }
+
+  pageOf(delta: number): RegionPage | undefined {
+    const start = pageDelta(delta);
+    const known = this.#pages.get(start);
+    if (known !== undefined || this.#pages.size >= this.#pagesMax) return known;
+    const base = this.#parts.baseAt(BigInt.asUintN(64, this.#pageVa + BigInt(start)));
+    if (base === 0) return undefined;
+    const page = { delta: start, page: this.#parts.code.pageAt(base), base };
+    this.#pages.set(start, page);
+    return page;
+  }
+
+  /** Undefined where nothing is known, nothing is legal, or the instruction crosses into the next page. */
+  instruction(delta: number): RegionInstruction | undefined {
+    const page = this.pageOf(delta);
+    if (page === undefined) return undefined;
+    const { frames } = this.#parts;
+    const offset = delta - page.delta;
+    const at = frames.base + page.page * PAGE_BYTES + offset;
+    const low = frames.readU16(at);
+    if (lengthOf(low) === 4 && offset === PAGE_BYTES - 2) return undefined;
+    const decoded = decode(lengthOf(low) === 2 ? low : low | (frames.readU16(at + 2) << 16));
+    return decoded && { ...decoded, delta };
+  }
+
+  profile(delta: number): BranchProfile {
+    const page = this.pageOf(delta);
+    if (page === undefined) return { taken: false, notTaken: false };
+    const at = page.base + ((delta - page.delta) / 2) * OPERATION_BYTES;
+    const seen = (field: number): boolean => this.#parts.view.getUint8(at + field) !== 0;
+    return { taken: seen(OPERATION.taken), notTaken: seen(OPERATION.notTaken) };
+  }
+}

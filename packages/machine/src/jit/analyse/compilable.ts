@@ -1,0 +1,37 @@
+/** Which instructions a region may hold. The others it leaves to the interpreter. */
+
+import { HELPERS } from "../../ir/shape.ts";
+import type { IrOp, Value } from "../../ir/types.ts";
+import type { RegionInstruction } from "./graph.ts";
+
+const HIGHEST_ROUNDING = 4;
+const DYNAMIC_ROUNDING = 7;
+
+function impossible(op: IrOp, opOf: (value: Value) => IrOp | undefined): boolean {
+  switch (op.op) {
+    case "call":
+      return HELPERS[op.helper].privileged;
+    case "float":
+      return op.fn === "class";
+    case "guard": {
+      const condition = opOf(op.condition);
+      return condition?.op === "const" && condition.value === 0n;
+    }
+    default:
+      return false;
+  }
+}
+
+/** Registers and memory by the fast paths only: no privileged state, no exact floating point. */
+export function isCompilable({ instruction, fields }: RegionInstruction): boolean {
+  const { ops, exit } = instruction.block;
+  if ((exit.kind === "next" || exit.kind === "jump") && exit.leave) return false;
+  if (ops.some((op) => impossible(op, (value) => ops[value]))) return false;
+  const rounds = ops.some((op) => op.op === "float" && op.rounding !== undefined);
+  return !rounds || fields.aux <= HIGHEST_ROUNDING || fields.aux === DYNAMIC_ROUNDING;
+}
+
+/** Whether the instruction is only legal, or only right as compiled, while floating point is on. */
+export function usesFloat({ instruction }: RegionInstruction): boolean {
+  return instruction.extension === "f" || instruction.extension === "d";
+}

@@ -1,0 +1,135 @@
+/**
+ * The regions that exist: which table entry each has, which pages it was made from, and how it goes when one
+ * of those changes. A region is known by the word that the interpreter looks at where it begins (`counts` in
+ * memory/layout.ts): its number with the top bit set, or else how often the place was executed.
+ */
+
+import { assert, present } from "@blixard/std";
+import type { Layout } from "../../memory/layout.ts";
+import { CODE_PAGE_BYTES, OPERATION_BYTES } from "../../memory/layout.ts";
+import type { WasmFunction, WasmTable } from "../../wasm/engine.ts";
+import type { Block, RegionPage } from "../analyse/graph.ts";
+import { pageDelta } from "../analyse/graph.ts";
+import { FIRST_SLOT, NOT_AGAIN } from "../limits.ts";
+
+/** Bytes of a guest page that a region was made from. */
+interface Extent {
+  readonly page: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface Region {
+  readonly number: number;
+  /** Address of the operation at which it begins. */
+  readonly ip: number;
+  readonly extents: readonly Extent[];
+  readonly instructions: number;
+  dead: boolean;
+}
+
+export function extentsOf(blocks: readonly Block[], pages: readonly RegionPage[]): Extent[] {
+  return blocks.flatMap(({ instructions }) => {
+    const [first, last] = [instructions[0], instructions.at(-1)];
+    if (first === undefined || last === undefined) return [];
+    const start = pageDelta(first.delta);
+    const { page } = present(
+      pages.find((known) => known.delta === start),
+      "a page of the region",
+    );
+    return [{ page, from: first.delta - start, to: last.delta + last.length - start }];
+  });
+}
+
+export class Regions {
+  readonly #layout: Layout;
+  readonly #counts: Int32Array;
+  readonly #table: WasmTable;
+  readonly #byPage = new Map<number, Set<Region>>();
+  readonly #all = new Set<Region>();
+  readonly #free: number[] = [];
+  #next = FIRST_SLOT;
+
+  constructor(layout: Layout, buffer: ArrayBuffer, table: WasmTable) {
+    this.#layout = layout;
+    this.#counts = new Int32Array(buffer, layout.countsAt, layout.countsBytes / 4);
+    this.#table = table;
+  }
+
+  get count(): number {
+    return this.#all.size;
+  }
+
+  #wordAt(ip: number): number {
+    return (ip - this.#layout.codeAt) / OPERATION_BYTES;
+  }
+  /** No region is asked for at this place again until its code changes. */
+  refuse(ip: number): void {
+    this.#counts[this.#wordAt(ip)] = NOT_AGAIN;
+  }
+
+  add(ip: number, extents: readonly Extent[], instructions: number): Region {
+    const number = this.#free.pop() ?? this.#next++;
+    const region: Region = { number, ip, extents, instructions, dead: false };
+    this.#all.add(region);
+    for (const { page } of extents) {
+      const known = this.#byPage.get(page);
+      if (known === undefined) this.#byPage.set(page, new Set([region]));
+      else known.add(region);
+    }
+    this.refuse(ip);
+    return region;
+  }
+
+  /** From now on the interpreter and other regions go into it. */
+  install(region: Region, compiled: WasmFunction): void {
+    assert(!region.dead, "a region that still holds");
+    if (region.number >= this.#table.length) this.#table.grow(region.number + 64);
+    this.#table.set(region.number, compiled);
+    this.#counts[this.#wordAt(region.ip)] = region.number | -0x8000_0000;
+  }
+
+  #remove(region: Region): void {
+    region.dead = true;
+    this.#all.delete(region);
+    for (const { page } of region.extents) {
+      const known = this.#byPage.get(page);
+      known?.delete(region);
+      if (known?.size === 0) this.#byPage.delete(page);
+    }
+    this.#counts[this.#wordAt(region.ip)] = 0;
+    if (region.number < this.#table.length) this.#table.set(region.number, null);
+    this.#free.push(region.number);
+  }
+
+  /** Bytes of a page change: regions made from them are gone. Returns how many. */
+  invalidate(page: number, base: number, offset: number, length: number): number {
+    // Where an instruction may have begun that is another one now, regions are possible again.
+    const first = this.#wordAt(base) + (Math.max(0, offset - 2) >> 1);
+    const last = this.#wordAt(base) + ((offset + length - 1) >> 1);
+    for (let word = first; word <= last; word++) {
+      if (this.#counts[word] === NOT_AGAIN) this.#counts[word] = 0;
+    }
+    const hit = [...(this.#byPage.get(page) ?? [])].filter(({ extents }) =>
+      extents.some(
+        (extent) => extent.page === page && extent.from < offset + length && offset < extent.to,
+      ),
+    );
+    for (const region of hit) this.#remove(region);
+    return hit.length;
+  }
+
+  /** A page's operations are given up. Returns how many regions went with them. */
+  drop(page: number, base: number): number {
+    const gone = [...(this.#byPage.get(page) ?? [])];
+    for (const region of gone) this.#remove(region);
+    const first = this.#wordAt(base);
+    this.#counts.fill(0, first, first + CODE_PAGE_BYTES / OPERATION_BYTES);
+    return gone.length;
+  }
+
+  /** Gives up every region; places have to become hot again. */
+  clear(): void {
+    for (const region of this.#all) this.#remove(region);
+  }
+}

@@ -1,0 +1,38 @@
+/** Whether the next page of a region is still where it was when the region was made. */
+
+import { present } from "@blixard/std";
+import { JUMP_ENTRIES, JUMP_ENTRY_BYTES } from "../../memory/layout.ts";
+import { pageDelta } from "../analyse/graph.ts";
+import type { RegionContext } from "./context.ts";
+import { pushAddress } from "./context.ts";
+
+/**
+ * Goes on only if the jump table has the page of `delta` at the operations that the region was made from; else
+ * leaves, as the interpreter would, by way of the address. So the table is asked where the interpreter asks it.
+ */
+export function emitPageCheck(c: RegionContext, delta: number): void {
+  const { code, layout, locals, pool } = c;
+  const start = pageDelta(delta);
+  const page = present(
+    c.pages.find((known) => known.delta === start),
+    "a page of the region",
+  );
+  const table = layout.jumpsAt[c.privilege === 0 ? 0 : 1];
+  const [entry, address] = [pool.take("i32"), pool.take("i64")];
+  pushAddress(c, start);
+  code.tee(address).op("i32.wrap_i64").i32(8).op("i32.shr_u");
+  code
+    .i32((JUMP_ENTRIES - 1) * JUMP_ENTRY_BYTES)
+    .op("i32.and")
+    .tee(entry);
+  code.memory("i64.load", table).get(address).op("i64.ne");
+  code
+    .get(entry)
+    .memory("i32.load", table + 8)
+    .i32(page.base)
+    .op("i32.ne", "i32.or");
+  code.unlikely().if(() => {
+    pushAddress(c, delta);
+    code.set(locals.target).br(c.labels.jump);
+  });
+}
