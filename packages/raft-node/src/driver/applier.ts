@@ -2,8 +2,8 @@
 
 import { as, assert } from "@blixard/std";
 import type { LogIndex, PeerId, Result, Term } from "@blixard/std";
-import { changeConf, decodeConfChange } from "@blixard/raft";
-import type { ConfChange, ConfState, Entry } from "@blixard/raft";
+import { changeConf, decodeAnyChange, isJointChange, membersOf } from "@blixard/raft";
+import type { AnyConfChange, ConfState, Entry } from "@blixard/raft";
 
 import type { LoadedSnapshot } from "../snapshot/store.ts";
 import type { Member, StateMachine } from "../types.ts";
@@ -73,22 +73,21 @@ export class Applier<Response> {
   }
 
   /** `change` is undefined for bytes that are no membership change: they change nothing. */
-  config(entry: Entry, change: ConfChange | undefined, before: ConfState, after: ConfState): void {
+  config(
+    entry: Entry,
+    change: AnyConfChange | undefined,
+    before: ConfState,
+    after: ConfState,
+  ): void {
     this.#advance(entry);
     // An impossible change leaves the configuration alone, and so the contexts.
-    if (change === undefined) return;
-    const isMember = after.voters.includes(change.peer) || after.learners.includes(change.peer);
-    if (change.op === "removeMember") {
-      if (!isMember) this.#members.delete(change.peer);
-      return;
-    }
-    const isAsAsked = (change.op === "addVoter" ? after.voters : after.learners).includes(
-      change.peer,
-    );
-    if (!isAsAsked || changeConf(before, change) === before) return;
-    // A promotion without a context keeps the one that the learner came with.
-    if (change.context.length > 0 || !this.#members.has(change.peer)) {
-      this.#members.set(change.peer, change.context.slice());
+    if (change === undefined || changeConf(before, change) === before) return;
+    const members = new Set(membersOf(after));
+    for (const peer of this.#members.keys()) if (!members.has(peer)) this.#members.delete(peer);
+    for (const { op, peer, context } of isJointChange(change) ? change.changes : [change]) {
+      if (op === "removeMember" || !members.has(peer)) continue;
+      // A promotion without a context keeps the one that the learner came with.
+      if (context.length > 0 || !this.#members.has(peer)) this.#members.set(peer, context.slice());
     }
   }
 
@@ -101,8 +100,8 @@ export class Applier<Response> {
   }
 }
 
-export function decodedChange(data: Uint8Array): ConfChange | undefined {
-  const decoded = decodeConfChange(data);
+export function decodedChange(data: Uint8Array): AnyConfChange | undefined {
+  const decoded = decodeAnyChange(data);
   return decoded.ok ? decoded.value : undefined;
 }
 

@@ -8,8 +8,8 @@
 
 import { as, assert, err, ok } from "@blixard/std";
 import type { LogIndex, PeerId, Result, Term } from "@blixard/std";
-import { emptyConf, encodeConfChange, status, step } from "@blixard/raft";
-import type { ConfChange, Persist, RaftState, RaftStatus, SnapshotMeta } from "@blixard/raft";
+import { emptyConf, encodeAnyChange, status, step } from "@blixard/raft";
+import type { AnyConfChange, Persist, RaftState, RaftStatus, SnapshotMeta } from "@blixard/raft";
 
 import { DiskIo } from "../io.ts";
 import type { IoTask } from "../io.ts";
@@ -286,11 +286,11 @@ export class RaftNode<Response> {
 
   /** Adds, promotes or removes a member. `done` gives the index at which the change took effect here. */
   changeMembership(
-    change: ConfChange,
+    change: AnyConfChange,
     deadlineMs: number,
     done: (result: Result<LogIndex, ProposeError>) => void,
   ): void {
-    this.#add("config", encodeConfChange(change), deadlineMs, (result) =>
+    this.#add("config", encodeAnyChange(change), deadlineMs, (result) =>
       done(result.ok ? ok(result.value.index) : result),
     );
   }

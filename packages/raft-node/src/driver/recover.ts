@@ -2,7 +2,7 @@
 
 import { as, assert } from "@blixard/std";
 import type { LogIndex, PeerId, Term } from "@blixard/std";
-import { changeConf, decodeConfChange, emptyConf } from "@blixard/raft";
+import { changeConf, decodeAnyChange, emptyConf } from "@blixard/raft";
 import type { ConfState, Entry, HardState, Restored, SnapshotMeta } from "@blixard/raft";
 
 import { joinPath } from "../io.ts";
@@ -147,7 +147,7 @@ function knownConf(base: SnapshotMeta | undefined, contents: LogContents): ConfS
   let conf = from.conf;
   for (const entry of contents.entries) {
     if (entry.kind !== "config" || entry.index <= from.index) continue;
-    const change = decodeConfChange(entry.data);
+    const change = decodeAnyChange(entry.data);
     if (change.ok) conf = changeConf(conf, change.value);
   }
   return conf;
