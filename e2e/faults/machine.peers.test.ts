@@ -42,7 +42,6 @@ function pidsOf(node: LocalNode, vm: VmRecord): Pids {
   const state = JSON.parse(readFileSync(path, "utf8")) as Record<string, { pid: number }>;
   const [supervisor, backend] = [state["supervisor"]?.pid ?? 0, state["backend"]?.pid ?? 0];
   assert.ok(supervisor > 1 && backend > 1, "both processes are named");
-  assert.match(readFileSync(`/proc/${backend}/cmdline`, "utf8"), /^qemu-system/);
   return { supervisor, backend };
 }
 
@@ -67,6 +66,15 @@ interface Reasons {
   /** Waits for one: what a watcher is told may come later than what a reader asks for. */
   readonly told: (what: RegExp) => Promise<void>;
   readonly stop: () => Promise<void>;
+}
+
+/** Running, and so are its processes: a record may not yet say that a VM died with its lease. */
+async function lives(node: LocalNode, name: string): Promise<VmRecord> {
+  return await until(`${name} alive`, BOOT_MS, async () => {
+    const vm = await runs(node, name, 0);
+    const { supervisor, backend } = pidsOf(node, vm);
+    return existsSync(`/proc/${supervisor}`) && existsSync(`/proc/${backend}`) ? vm : undefined;
+  });
 }
 
 /** Every reason that the VM's record goes through from now on, as a watcher sees them. */
@@ -133,6 +141,7 @@ test("a VM whose QEMU or supervisor is killed, or whose kernel panics, says so a
     const history = await reasons(node, vm.id);
 
     let pids = pidsOf(node, vm);
+    assert.match(readFileSync(`/proc/${pids.backend}/cmdline`, "utf8"), /^qemu-system/);
     signal(pids.backend, "SIGKILL");
     vm = await runs(node, "web", vm.epoch);
     await gone(pids.supervisor);
@@ -186,14 +195,14 @@ async function goesOn(
   end: () => Promise<void>,
 ): Promise<void> {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-    const before = await runs(node, "web", 0);
+    const before = await lives(node, "web");
     const pids = pidsOf(node, before);
     await end();
     const quiet = logOf(cluster, node).length;
     await restart(cluster, node);
     // Registered, hence renewing: a lease that ran out is told by then.
     await record(node, `back-${quiet}`);
-    const now = await runs(node, "web", 0);
+    const now = await lives(node, "web");
     if (now.epoch !== before.epoch) {
       assert.match(
         logOf(cluster, node).slice(quiet),
