@@ -65,18 +65,23 @@ const RECORDS: readonly LogRecord[] = [
   },
 ];
 
-test("segment, version 1", () => {
+test("segment, versions 1 and 2", () => {
   const header = { segment: 0x12345, firstIndex: 41, previousEnd: 4000 };
   const bytes = encodeBatch(0x12345, 0, RECORDS, header);
-  const kept = golden("segment-v1", bytes);
-  assert.deepEqual(kept, bytes);
-  assert.deepEqual(decodeHeader(kept, 0x12345), header);
-  const scan = scanRecords(kept, 0x12345, SEGMENT_HEADER_BYTES);
-  assert.deepEqual(
-    scan.records.map(({ record }) => record),
-    RECORDS,
-  );
-  assert.equal(scan.end, kept.length);
+  assert.deepEqual(golden("segment-v2", bytes), bytes);
+  for (const [name, hasSlots] of [
+    ["segment-v1", false],
+    ["segment-v2", true],
+  ] as const) {
+    const kept = golden(name, bytes);
+    assert.deepEqual(decodeHeader(kept, 0x12345), { ...header, hasSlots });
+    const scan = scanRecords(kept, 0x12345, SEGMENT_HEADER_BYTES);
+    assert.deepEqual(
+      scan.records.map(({ record }) => record),
+      RECORDS,
+    );
+    assert.equal(scan.end, kept.length);
+  }
 });
 
 test("watermark, version 1", () => {

@@ -11,7 +11,8 @@ import type { ConfState, Entry, EntryKind, HardState, SnapshotMeta } from "@blix
 import { RECORD_BYTES_MAX } from "../limits.ts";
 
 export const SEGMENT_MAGIC = 0x4c575842; // "BXWL" in file order
-export const SEGMENT_VERSION = 1;
+/** 1: slots in the watermark file only. 2: three slots of its own behind the log area. */
+export const SEGMENT_VERSION = 2;
 export const SEGMENT_HEADER_BYTES = 36;
 export const RECORD_HEADER_BYTES = 12;
 
@@ -21,6 +22,11 @@ export interface SegmentHeader {
   readonly firstIndex: number;
   /** Where the records of the segment before this one end; all of them were acknowledged. */
   readonly previousEnd: number;
+}
+
+/** A header as read: whether slots stand behind the segment's log area (version 2). */
+export interface ReadHeader extends SegmentHeader {
+  readonly hasSlots: boolean;
 }
 
 export type LogRecord =
@@ -48,7 +54,7 @@ const ENTRIES_FRAME_BYTES = 12;
  * A CRC is a bijection of its seed for fixed bytes: stale bytes at the same offset of another segment,
  * or at another offset of the same one, fail with certainty, others with 1 - 2^-32.
  */
-function crcSeed(segment: number, offset: number): number {
+export function crcSeed(segment: number, offset: number): number {
   return (Math.imul(segment, 0x9e3779b1) ^ Math.imul(offset, 0x85ebca6b) ^ 0x5bd1e995) >>> 0;
 }
 
@@ -80,7 +86,7 @@ function encodeHeader(header: SegmentHeader, out: Uint8Array): void {
 }
 
 /** Undefined for anything but an intact header of this very segment. */
-export function decodeHeader(bytes: Uint8Array, segment: number): SegmentHeader | undefined {
+export function decodeHeader(bytes: Uint8Array, segment: number): ReadHeader | undefined {
   if (bytes.length < SEGMENT_HEADER_BYTES) return undefined;
   const decoded = decodeWith(bytes.subarray(0, SEGMENT_HEADER_BYTES), (reader) => ({
     magic: reader.u32(),
@@ -95,8 +101,8 @@ export function decodeHeader(bytes: Uint8Array, segment: number): SegmentHeader 
   if (magic !== SEGMENT_MAGIC || header.segment !== segment) return undefined;
   if (sum !== crc32c(bytes.subarray(0, 32), crcSeed(segment, 0))) return undefined;
   // An intact header of a later version must stop the node rather than look like damage.
-  if (version !== SEGMENT_VERSION) throw new UnknownVersionError("segment", version);
-  return header;
+  if (version < 1 || version > SEGMENT_VERSION) throw new UnknownVersionError("segment", version);
+  return { ...header, hasSlots: version >= 2 };
 }
 
 /** Written by a newer version of this software: neither rot nor a torn tail, and not to be touched. */

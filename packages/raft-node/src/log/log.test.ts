@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { as, Prng } from "@blixard/std";
+import { as, crc32c, Prng } from "@blixard/std";
 import type { DiskOp, LogIndex, PeerId, Term } from "@blixard/std";
 
 import {
@@ -15,8 +15,8 @@ import {
   SEGMENT_BYTES,
 } from "../testing/log-life.ts";
 import { MemoryDisk } from "../testing/memory-disk.ts";
-import { decodeHeader, encodeBatch, scanRecords, SEGMENT_HEADER_BYTES } from "./format.ts";
-import { decodeWatermark } from "./watermark.ts";
+import { crcSeed, decodeHeader, encodeBatch, scanRecords, SEGMENT_HEADER_BYTES } from "./format.ts";
+import { decodeWatermark, encodeSlot, slotOffset } from "./watermark.ts";
 
 const SEGMENT = "raft/seg-0000000000000001";
 const SECOND = "raft/seg-0000000000000002";
@@ -84,7 +84,7 @@ test("whatever is above the watermark is cut, durably", () => {
     assert(
       disk
         .bytes(SEGMENT)
-        .subarray(written)
+        .subarray(written, SEGMENT_BYTES)
         .every((byte) => byte === 0),
     );
   }
@@ -104,15 +104,81 @@ test("a flip anywhere in the watermark file loses nothing", () => {
   }
 });
 
+/** The slots behind the segment are gone. */
+function withoutSlots(disk: MemoryDisk): MemoryDisk {
+  const bytes = disk.bytes(SEGMENT).slice();
+  disk.put(SEGMENT, bytes.fill(0, SEGMENT_BYTES));
+  return disk;
+}
+
 test("without any slot of the watermark the log is damaged, never silently trusted", () => {
-  const disk = filled(4);
+  const disk = withoutSlots(filled(4));
   disk.put(WATERMARK, new Uint8Array(disk.bytes(WATERMARK).length));
   const recovered = recoverFrom(disk);
   assert.match(recovered.damage?.reason ?? "", /watermark/);
   assert.deepEqual(indexes(recovered), [1, 2, 3, 4]);
-  const gone = filled(4);
+  const gone = withoutSlots(filled(4));
   gone.drop(WATERMARK);
   assert(recoverFrom(gone).damage !== undefined);
+});
+
+test("slots stand in two places: the segment's suffice, and are missed when they are gone", () => {
+  const disk = filled(4);
+  disk.drop(WATERMARK);
+  const recovered = recoverFrom(disk);
+  assert.equal(recovered.damage, undefined);
+  assert.deepEqual(indexes(recovered), [1, 2, 3, 4]);
+  assert.equal(decodeWatermark(disk.bytes(WATERMARK)).slots.length, 1, "the file is made anew");
+  const missing = recoverFrom(withoutSlots(filled(4)));
+  assert.match(missing.damage?.reason ?? "", /no slot behind the segment/);
+  assert.deepEqual(indexes(missing), [1, 2, 3, 4]);
+});
+
+test("a flip anywhere in the slots behind the segment loses nothing", () => {
+  const original = filled(5);
+  const bytes = original.bytes(SEGMENT);
+  for (let offset = SEGMENT_BYTES; offset < bytes.length; offset++) {
+    if (bytes[offset] === 0 && offset % 97 !== 0) continue;
+    const disk = original.clone();
+    disk.flip(SEGMENT, offset);
+    const recovered = recoverFrom(disk);
+    assert.equal(recovered.damage, undefined, `offset ${offset}`);
+    assert.deepEqual(indexes(recovered), [1, 2, 3, 4, 5]);
+  }
+});
+
+test("a segment of version 1, without slots of its own, is read and written further", () => {
+  const disk = filled(2);
+  const bytes = disk.bytes(SEGMENT).slice(0, SEGMENT_BYTES);
+  const header = { segment: 1, firstIndex: 1, previousEnd: 0 };
+  const records = scanRecords(bytes, 1, SEGMENT_HEADER_BYTES).records.map(({ record }) => record);
+  const written = encodeBatch(1, 0, records, header);
+  written[4] = 1;
+  const sum = crc32c(written.subarray(0, 32), crcSeed(1, 0));
+  new DataView(written.buffer).setUint32(32, sum, true);
+  bytes.fill(0).set(written);
+  disk.put(SEGMENT, bytes);
+  const watermark = new Uint8Array(disk.bytes(WATERMARK).length);
+  const slot = {
+    sequence: 9,
+    firstSegment: 1,
+    segment: 1,
+    offset: written.length,
+    damaged: false,
+    term: as<Term>(3),
+    vote: as<PeerId>(2),
+    mirror: new Uint8Array(0),
+    opensNext: false,
+  };
+  watermark.set(encodeSlot(slot), slotOffset(9, watermark.length / 3));
+  disk.put(WATERMARK, watermark);
+  const life = openLog(disk);
+  assert.equal(life.recovered.damage, undefined);
+  for (let i = 3; i < 90; i++) appendDurably(disk, life, [entry(i, 3, bytesOf(200, i))]);
+  const later = recoverFrom(disk);
+  assert.equal(later.damage, undefined);
+  assert.equal(indexes(later).length, 89);
+  assert(disk.bytes(SECOND).length > SEGMENT_BYTES, "the next one has slots");
 });
 
 test("a missing segment is rot at its start", () => {
@@ -174,8 +240,8 @@ test("appends made during a write share the next one", () => {
     done,
     Array.from({ length: 100 }, (_, i) => i + 2),
   );
-  // Two batches, each with its segment and its slot.
-  assert.equal((disk.counts.get("sync") ?? 0) - before, 4);
+  // Two batches: one sync covers a batch and its slot, two a batch too large to be mirrored.
+  assert.equal((disk.counts.get("sync") ?? 0) - before, 3);
   assert(life.log.idle);
 });
 
@@ -247,7 +313,7 @@ test("a full disk stalls the log and loses nothing; room lets it go on", () => {
   drain(disk, life);
   assert.equal(acknowledged, 100);
   assert(!life.log.stalled);
-  disk.failure = (op) => (op.kind === "write" && op.path === WATERMARK ? "NoSpace" : undefined);
+  disk.failure = (op) => (op.kind === "write" && op.path.includes("seg-") ? "NoSpace" : undefined);
   life.log.append({ entries: [entry(101, 1, bytesOf(30, 1))] }, () => void acknowledged++);
   drain(disk, life);
   assert(life.log.stalled && acknowledged === 100);
@@ -278,7 +344,8 @@ test("a failed sync is fatal and never tried again", () => {
   for (const path of [SEGMENT, WATERMARK]) {
     const disk = new MemoryDisk();
     const life = openLog(disk);
-    appendDurably(disk, life, [entry(1, 1, bytesOf(10, 1))]);
+    // A slot goes to the watermark file when a segment is opened, else behind the segment.
+    if (path === SEGMENT) appendDurably(disk, life, [entry(1, 1, bytesOf(10, 1))]);
     disk.failure = (op) => (op.kind === "sync" && op.path === path ? "Io" : undefined);
     let acknowledged = false;
     life.log.append({ entries: [entry(2, 1, bytesOf(10, 1))] }, () => {

@@ -5,7 +5,7 @@
  */
 
 import { assert, present } from "@blixard/std";
-import type { DiskError } from "@blixard/std";
+import type { DiskError, DiskOp } from "@blixard/std";
 import type { Entry, HardState, Persist, SnapshotMeta } from "@blixard/raft";
 
 import { joinPath, removeFile } from "../io.ts";
@@ -45,9 +45,14 @@ interface Batch {
   readonly waiters: readonly (() => void)[];
 }
 
+type SlotWrite = Extract<DiskOp, { kind: "write" }>;
 type Segment = { -readonly [K in keyof SegmentInfo]: SegmentInfo[K] };
 
 const NO_MIRROR = new Uint8Array(0);
+
+function withSync(write: SlotWrite): DiskOp[] {
+  return [write, { kind: "sync", path: write.path }];
+}
 
 export class Log {
   readonly #deps: LogDeps;
@@ -324,15 +329,19 @@ export class Log {
     const { segment, offset, bytes } = batch;
     const path = joinPath(this.#deps.dir, segmentName(segment.segment));
     const write = { kind: "write", path, offset, data: bytes } as const;
+    const sync = { kind: "sync", path } as const;
     const mirrored = bytes.length <= this.#slotBytes - SLOT_HEADER_BYTES;
     const end = { segment: segment.segment, offset: offset + bytes.length, opensNext: false };
     const slot = this.#nextSlot(mirrored ? { ...batch.after, mirror: bytes } : end);
-    const ops = [write, { kind: "sync", path } as const];
-    const all = mirrored ? [...ops, ...this.#slotOps(slot)] : ops;
-    this.#deps.io.submitAll(all, (results) => {
-      if (!this.#check(results, () => this.#flush(batch))) return;
+    const slots = mirrored ? this.#slotWrites(slot, segment, offset === 0) : [];
+    const own = slots.filter((op) => op.path === path);
+    const others = slots.filter((op) => op.path !== path);
+    // The batch before its slot: whatever goes astray on the way, they are not both hit.
+    const ops: DiskOp[] = [write, ...own, sync, ...others.flatMap(withSync)];
+    this.#deps.io.submitAll(ops, (results) => {
+      if (!this.#check(ops, results, () => this.#flush(batch))) return;
       if (mirrored) this.#flushed(batch, slot);
-      else this.#submitSlot(slot, () => this.#flushed(batch, slot));
+      else this.#submitSlot(slot, segment, offset === 0, () => this.#flushed(batch, slot));
     });
   }
 
@@ -342,16 +351,30 @@ export class Log {
     return { ...this.#slot, mirror: NO_MIRROR, opensNext: false, ...where, sequence, term, vote };
   }
 
-  #slotOps(slot: Slot) {
-    const path = joinPath(this.#deps.dir, WATERMARK_NAME);
-    const offset = slotOffset(slot.sequence, this.#slotBytes);
-    const write = { kind: "write", path, offset, data: encodeSlot(slot) } as const;
-    return [write, { kind: "sync", path } as const];
+  /**
+   * A slot stands behind the segment that it speaks of. In the watermark file it stands as well where a
+   * segment is opened, or alone where there is no segment with slots.
+   */
+  #slotWrites(slot: Slot, home: Segment | undefined, isOpening: boolean): SlotWrite[] {
+    const data = encodeSlot(slot);
+    const at = slotOffset(slot.sequence, this.#slotBytes);
+    const writes: SlotWrite[] = [];
+    if (home?.hasSlots === true) {
+      const path = joinPath(this.#deps.dir, segmentName(home.segment));
+      writes.push({ kind: "write", path, offset: home.sizeBytes + at, data });
+    }
+    if (home?.hasSlots !== true || isOpening) {
+      const path = joinPath(this.#deps.dir, WATERMARK_NAME);
+      writes.push({ kind: "write", path, offset: at, data });
+    }
+    return writes;
   }
 
-  #submitSlot(slot: Slot, done: () => void): void {
-    this.#deps.io.submitAll(this.#slotOps(slot), (results) => {
-      if (this.#check(results, () => this.#submitSlot(slot, done))) done();
+  #submitSlot(slot: Slot, home: Segment | undefined, isOpening: boolean, done: () => void): void {
+    const ops = this.#slotWrites(slot, home, isOpening).flatMap(withSync);
+    this.#deps.io.submitAll(ops, (results) => {
+      const again = (): void => this.#submitSlot(slot, home, isOpening, done);
+      if (this.#check(ops, results, again)) done();
     });
   }
 
@@ -361,7 +384,7 @@ export class Log {
     const where = active === undefined ? {} : { segment: active.segment, offset: active.end };
     const waiters = this.#takeWaiters();
     const slot = this.#nextSlot(where);
-    this.#submitSlot(slot, () => this.#settled(slot, waiters));
+    this.#submitSlot(slot, active, false, () => this.#settled(slot, waiters));
   }
 
   #takeWaiters(): (() => void)[] {
@@ -375,11 +398,11 @@ export class Log {
    * False when the operations failed. A write without room is tried again by `retry`, as nothing of it
    * was reported; after a failed sync nobody knows what the disk holds, so it is never tried again.
    */
-  #check(results: readonly IoResult[], again: () => void): boolean {
+  #check(ops: readonly DiskOp[], results: readonly IoResult[], again: () => void): boolean {
     const failed = results.filter((result) => !result.ok).map((result) => result.error);
     if (failed.length === 0) return true;
     const worst = failed.find((error) => error.code !== "NoSpace");
-    const synced = results.every((result, at) => at % 2 === 0 || result.ok);
+    const synced = results.every((result, at) => ops[at]?.kind !== "sync" || result.ok);
     if (worst === undefined && synced) {
       this.#writeFull = true;
       this.#resume = again;
@@ -428,10 +451,10 @@ export class Log {
     const segment = this.#nextSegmentId();
     const sizeBytes = Math.max(this.#deps.segmentBytes, need);
     this.#spareState = "creating";
-    const task = createSegment(this.#deps.dir, segment, sizeBytes);
+    const task = createSegment(this.#deps.dir, segment, sizeBytes, this.#slotBytes);
     this.#deps.io.run(task, (result) => {
       if (result.ok && result.value === "created") {
-        this.#spare = { segment, sizeBytes, end: 0, maxIndex: 0 };
+        this.#spare = { segment, sizeBytes, hasSlots: true, end: 0, maxIndex: 0 };
         this.#spareState = "ready";
         this.#spareFull = false;
         this.#kick();

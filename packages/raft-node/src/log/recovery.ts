@@ -10,7 +10,7 @@ import type { DiskOp } from "@blixard/std";
 
 import { fileSize, joinPath, listNames, perform, readRange, removeFile } from "../io.ts";
 import type { IoTask } from "../io.ts";
-import { WATERMARK_SLOTS } from "../limits.ts";
+import { WATERMARK_SLOT_BYTES_MIN, WATERMARK_SLOTS } from "../limits.ts";
 import {
   decodeHeader,
   parseSegmentName,
@@ -18,10 +18,11 @@ import {
   SEGMENT_HEADER_BYTES,
   segmentName,
 } from "./format.ts";
-import type { LogRecord, SegmentHeader } from "./format.ts";
+import type { LogRecord, ReadHeader } from "./format.ts";
 import { laterHardState, Replay } from "./replay.ts";
 import type { LogContents } from "./replay.ts";
 import {
+  decodeSegmentSlots,
   decodeWatermark,
   encodeSlot,
   mirrorPlace,
@@ -41,7 +42,10 @@ export interface Damage {
 
 export interface SegmentInfo {
   readonly segment: number;
+  /** Of its log area. */
   readonly sizeBytes: number;
+  /** Slots stand behind the log area. */
+  readonly hasSlots: boolean;
   /** Where the next record goes. */
   readonly end: number;
   /** Largest index of an entry in it, 0 for none. */
@@ -76,8 +80,17 @@ export interface RecoverOptions {
 
 interface Loaded {
   readonly segment: number;
+  /** The log area. */
   readonly bytes: Uint8Array;
-  readonly header: SegmentHeader | undefined;
+  readonly header: ReadHeader | undefined;
+}
+
+/** What tells how far the log was acknowledged. */
+interface Marks extends Watermark {
+  /** Of these, the watermark file holds so many that validate; undefined: there is no such file. */
+  readonly inFile: number | undefined;
+  /** Segments behind whose log area a slot validates. */
+  readonly inSegments: ReadonlySet<number>;
 }
 
 export function* recoverLog(
@@ -92,15 +105,38 @@ export function* recoverLog(
     if (id !== undefined) ids.push(id);
   }
   ids.sort((a, b) => a - b);
-  const watermark = names.includes(WATERMARK_NAME)
+  const marks = yield* readMarks(dir, ids, names.includes(WATERMARK_NAME), segmentBytes);
+  if (marks.slots.length === 0 && (yield* looksFresh(dir, ids, names))) {
+    return yield* formatLog(dir, segmentBytes, ids, marks.inFile !== undefined);
+  }
+  return yield* recoverExisting(dir, options, ids, marks);
+}
+
+/** The slots of the watermark file and of all segments, newest first. */
+function* readMarks(
+  dir: string,
+  ids: readonly number[],
+  hasFile: boolean,
+  segmentBytes: number,
+): IoTask<Marks> {
+  const file = hasFile
     ? decodeWatermark(yield* readWhole(joinPath(dir, WATERMARK_NAME)))
     : undefined;
-  if (watermark === undefined || watermark.slots.length === 0) {
-    if (yield* looksFresh(dir, ids, names)) {
-      return yield* formatLog(dir, segmentBytes, ids, watermark !== undefined);
-    }
+  const isSized = file !== undefined && file.slotBytes >= WATERMARK_SLOT_BYTES_MIN;
+  const slotBytes = isSized ? file.slotBytes : slotBytesFor(segmentBytes);
+  const areaBytes = slotBytes * WATERMARK_SLOTS;
+  const slots: Slot[] = [...(file?.slots ?? [])];
+  const inSegments = new Set<number>();
+  for (const id of ids) {
+    const path = joinPath(dir, segmentName(id));
+    const size = yield* fileSize(path);
+    if (size <= areaBytes) continue;
+    const found = decodeSegmentSlots(yield* readRange(path, size - areaBytes, areaBytes), id);
+    slots.push(...found);
+    if (found.length > 0) inSegments.add(id);
   }
-  return yield* recoverExisting(dir, segmentBytes, options, ids, watermark);
+  slots.sort((a, b) => b.sequence - a.sequence);
+  return { slotBytes, slots, inFile: file?.slots.length, inSegments };
 }
 
 /** A crash during the very first start leaves no slot, and neither a record nor a snapshot. */
@@ -198,13 +234,19 @@ function* writeBack(dir: string, slot: Slot, loaded: Uint8Array): IoTask<boolean
   return true;
 }
 
-function* loadSegment(dir: string, id: number, watermark: Slot | undefined): IoTask<Loaded> {
+function* loadSegment(
+  dir: string,
+  id: number,
+  { slots: [newest], slotBytes }: Watermark,
+): IoTask<Loaded> {
   const path = joinPath(dir, segmentName(id));
   let bytes = yield* readWhole(path);
-  if (watermark !== undefined && mirrorPlace(watermark).segment === id && wholeMirror(watermark)) {
-    if (yield* writeBack(dir, watermark, bytes)) bytes = yield* readWhole(path);
+  if (newest !== undefined && mirrorPlace(newest).segment === id && wholeMirror(newest)) {
+    if (yield* writeBack(dir, newest, bytes)) bytes = yield* readWhole(path);
   }
-  return { segment: id, bytes, header: decodeHeader(bytes, id) };
+  const header = decodeHeader(bytes, id);
+  const end = bytes.length - (header?.hasSlots === true ? slotBytes * WATERMARK_SLOTS : 0);
+  return { segment: id, bytes: bytes.subarray(0, end), header };
 }
 
 interface Walk {
@@ -233,6 +275,7 @@ function replaySegment(walk: Walk, loaded: Loaded): { end: number; reason: strin
   walk.segments.push({
     segment: loaded.segment,
     sizeBytes: loaded.bytes.length,
+    hasSlots: loaded.header?.hasSlots === true,
     end,
     maxIndex,
   });
@@ -247,8 +290,9 @@ function* walkSegments(
   dir: string,
   ids: readonly number[],
   first: number,
-  slot: Slot | undefined,
+  marks: Marks,
 ): IoTask<Walk> {
+  const [slot] = marks.slots;
   const walk: Walk = {
     replay: new Replay(),
     segments: [],
@@ -269,14 +313,14 @@ function* walkSegments(
       if (id <= through) return bad(id, 0, "the segment is missing");
       return walk;
     }
-    loaded ??= yield* loadSegment(dir, id, slot);
+    loaded ??= yield* loadSegment(dir, id, marks);
     if (loaded.header === undefined) {
       if (id <= through) return bad(id, 0, "the segment's header does not validate");
       return walk;
     }
     if (id === first) walk.firstIndex = loaded.header.firstIndex;
     const next: Loaded | undefined = present.has(id + 1)
-      ? yield* loadSegment(dir, id + 1, slot)
+      ? yield* loadSegment(dir, id + 1, marks)
       : undefined;
     const { end, reason } = replaySegment(walk, loaded);
     if (reason !== undefined) return bad(id, end, reason);
@@ -284,6 +328,12 @@ function* walkSegments(
     const here = loaded.segment === acked.segment ? acked.offset : 0;
     if (end < (next?.header?.previousEnd ?? here)) {
       return bad(id, end, "a record below the durable watermark does not validate");
+    }
+    // The segment's opening batch was acknowledged, so its slot stands here, and what follows came with
+    // another: one of them may be torn, not both.
+    const isBeyond = id === acked.segment && acked.offset > 0 && end > acked.offset;
+    if (isBeyond && loaded.header.hasSlots && !marks.inSegments.has(id)) {
+      return bad(id, end, "no slot behind the segment validates");
     }
     loaded = next;
   }
@@ -298,14 +348,14 @@ function* walkBehindRot(
   dir: string,
   ids: readonly number[],
   first: number,
-  slot: Slot | undefined,
+  marks: Marks,
   covered: number,
 ): IoTask<Walk> {
-  const whole = yield* walkSegments(dir, ids, first, slot);
+  const whole = yield* walkSegments(dir, ids, first, marks);
   if (covered === 0) return whole;
   let damage = whole.damage;
   while (damage !== undefined && ids.includes(damage.segment + 1)) {
-    const rest = yield* walkSegments(dir, ids, damage.segment + 1, slot);
+    const rest = yield* walkSegments(dir, ids, damage.segment + 1, marks);
     damage = rest.damage;
     if (damage !== undefined) continue;
     const begins = rest.replay.contents().entries[0]?.index ?? rest.firstIndex;
@@ -316,19 +366,18 @@ function* walkBehindRot(
 
 function* recoverExisting(
   dir: string,
-  segmentBytes: number,
   { covered = 0, mayGiveUp = () => true }: RecoverOptions,
   ids: readonly number[],
-  watermark: Watermark | undefined,
+  marks: Marks,
 ): IoTask<RecoveredLog> {
-  const newest = watermark?.slots[0];
+  const [newest] = marks.slots;
   const live = newest?.firstSegment ?? startOfLastRun(ids);
-  const walk = yield* walkBehindRot(dir, ids, live, newest, covered);
+  const walk = yield* walkBehindRot(dir, ids, live, marks, covered);
   const { first } = walk;
   if (newest === undefined && walk.damage === undefined) {
     const last = walk.segments.at(-1);
     const where = { segment: last?.segment ?? first, offset: last?.end ?? 0 };
-    walk.damage = { ...where, reason: "no slot of the watermark file validates" };
+    walk.damage = { ...where, reason: "no slot of the watermark validates" };
   }
   const read = walk.replay.contents();
   const hardState = newest === undefined ? read.hardState : laterHardState(read.hardState, newest);
@@ -347,9 +396,7 @@ function* recoverExisting(
   };
   const contents = { ...read, hardState };
   const untouched = slot.damaged && !mayGiveUp(contents);
-  const slotBytes = untouched
-    ? (watermark?.slotBytes ?? 0)
-    : yield* settle(dir, segmentBytes, ids, slot, watermark);
+  if (!untouched) yield* settle(dir, ids, slot, last, marks);
   const earlier = {
     segment: slot.segment,
     offset: slot.offset,
@@ -359,7 +406,7 @@ function* recoverExisting(
     contents,
     damage: walk.damage ?? (slot.damaged ? earlier : undefined),
     segments,
-    slotBytes,
+    slotBytes: marks.slotBytes,
     slot,
     leftovers: ids.filter((id) => id < first),
     fresh: false,
@@ -370,41 +417,41 @@ function* recoverExisting(
 /** Makes what was read durable and what was not accepted vanish, the verdict before the erasure. */
 function* settle(
   dir: string,
-  segmentBytes: number,
   ids: readonly number[],
   slot: Slot,
-  watermark: Watermark | undefined,
-): IoTask<number> {
-  let slotBytes = watermark?.slotBytes ?? 0;
-  if (watermark === undefined || watermark.slots.length === 0) {
-    if (watermark !== undefined) yield* removeFile(joinPath(dir, WATERMARK_NAME));
-    slotBytes = slotBytesFor(segmentBytes);
+  last: SegmentInfo | undefined,
+  { slotBytes, inFile }: Marks,
+): IoTask<void> {
+  const isKept = last !== undefined && slot.offset > 0;
+  const path = isKept ? joinPath(dir, segmentName(last.segment)) : "";
+  // Read from the page cache of a killed process, perhaps: acknowledged only once it is durable.
+  if (isKept) yield* perform({ kind: "sync", path });
+  if (inFile === undefined || inFile === 0) {
+    if (inFile === 0) yield* removeFile(joinPath(dir, WATERMARK_NAME));
     yield* createWatermark(dir, slotBytes, slot);
   } else {
-    const path = joinPath(dir, WATERMARK_NAME);
-    const data = encodeSlot(slot);
-    if (slot.offset > 0) {
-      // Read from the page cache of a killed process, perhaps: acknowledged only once it is durable.
-      yield* perform({ kind: "sync", path: joinPath(dir, segmentName(slot.segment)) });
-    }
+    const watermark = joinPath(dir, WATERMARK_NAME);
+    const offset = slotOffset(slot.sequence, slotBytes);
     yield* perform(
-      { kind: "write", path, offset: slotOffset(slot.sequence, slotBytes), data },
-      { kind: "sync", path },
+      { kind: "write", path: watermark, offset, data: encodeSlot(slot) },
+      { kind: "sync", path: watermark },
     );
+  }
+  if (isKept && last.hasSlots) {
+    const offset = last.sizeBytes + slotOffset(slot.sequence, slotBytes);
+    yield* perform({ kind: "write", path, offset, data: encodeSlot(slot) }, { kind: "sync", path });
   }
   for (const id of ids) {
     const gone = id > slot.segment || (id === slot.segment && slot.offset === 0);
     if (gone) yield* removeFile(joinPath(dir, segmentName(id)));
   }
   yield* perform({ kind: "syncDir", dir });
-  if (slot.offset > 0) yield* eraseTail(dir, slot.segment, slot.offset);
-  return slotBytes;
+  if (isKept) yield* eraseTail(path, last.sizeBytes, slot.offset);
 }
 
 /** Zeroes, durably, everything after the last accepted record, so that stale bytes never come back. */
-function* eraseTail(dir: string, segment: number, end: number): IoTask<void> {
-  const path = joinPath(dir, segmentName(segment));
-  const bytes = yield* readWhole(path);
+function* eraseTail(path: string, sizeBytes: number, end: number): IoTask<void> {
+  const bytes = (yield* readWhole(path)).subarray(0, sizeBytes);
   let last = bytes.length;
   while (last > end && bytes[last - 1] === 0) last--;
   const ops: DiskOp[] = [];

@@ -2,19 +2,21 @@
 
 import { IoFailure, joinPath, perform, removeFile } from "../io.ts";
 import type { IoTask } from "../io.ts";
+import { WATERMARK_SLOTS } from "../limits.ts";
 import { segmentName } from "./format.ts";
 
-/** Preallocates a segment; "full" when there is no room for it, and then nothing is left behind. */
+/** Preallocates a segment, `sizeBytes` of log area and its slots; "full" when there is no room for it, and then nothing is left behind. */
 export function* createSegment(
   dir: string,
   segment: number,
   sizeBytes: number,
+  slotBytes: number,
 ): IoTask<"created" | "full"> {
   const path = joinPath(dir, segmentName(segment));
   // A spare of an earlier attempt holds nothing yet.
   yield* removeFile(path);
   const results = yield [
-    { kind: "create", path, sizeBytes },
+    { kind: "create", path, sizeBytes: sizeBytes + slotBytes * WATERMARK_SLOTS },
     { kind: "sync", path },
   ];
   const failed = results.filter((result) => !result.ok).map((result) => result.error);

@@ -1,8 +1,10 @@
 /**
  * The durable watermark: what was acknowledged, kept apart from the log itself.
  *
- * The rule. A batch is acknowledged only when BOTH its bytes in the segment AND its slot in this file
- * are durable; the two are written and synced in parallel. Slot n says: everything before
+ * The rule. A batch is acknowledged only when BOTH its bytes in the segment AND its slot are durable.
+ * A slot stands behind the log area of the segment that it speaks of, so that one sync covers both;
+ * those of a batch that opens a segment, and those that no batch comes with, stand in the watermark
+ * file as well, so that a segment lost as a whole is missed. Slot n says: everything before
  * (segment, offset) was acknowledged, because batch n was only submitted after batch n-1 had been. It
  * also carries a copy of batch n itself (the mirror). Hence after a crash
  *   - below `offset`, a bad record is rot;
@@ -135,6 +137,14 @@ export function decodeWatermark(bytes: Uint8Array): Watermark {
   }
   slots.sort((a, b) => b.sequence - a.sequence);
   return { slotBytes, slots };
+}
+
+/** Slots found behind the log area of segment `id`; `area` is that part of its file. */
+export function decodeSegmentSlots(area: Uint8Array, id: number): readonly Slot[] {
+  // Slots of another segment are bytes of a misdirected write, or of an earlier life of the file.
+  return decodeWatermark(area).slots.filter(
+    ({ segment, opensNext }) => segment === id || (opensNext && segment + 1 === id),
+  );
 }
 
 /** Where the slot of this sequence number stands in the file. */

@@ -16,6 +16,7 @@ import {
   stat,
   unlink,
   write,
+  writeSync,
 } from "node:fs";
 import { dirname, join, posix, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -31,6 +32,8 @@ import type { FolderLock } from "./lock.ts";
 const HANDLES_MAX = 16;
 /** Zeroes written at a time when a file is preallocated. */
 const ZERO_BYTES = 1024 * 1024;
+/** Longer writes go to another thread. */
+const WRITE_AT_ONCE_BYTES = 128 * 1024 + 64;
 const ZEROES = new Uint8Array(ZERO_BYTES);
 
 const closeFile = promisify(close);
@@ -86,22 +89,37 @@ function errorCode(caught: unknown): DiskErrorCode {
   }
 }
 
+function failed(op: DiskOp, caught: unknown): Result<never, DiskError> {
+  const message = caught instanceof Error ? caught.message : String(caught);
+  return err({ code: errorCode(caught), path: pathsOf(op)[0] ?? "", message });
+}
+
 interface Handle {
   readonly fd: number;
   /** Operations using it now; it is closed only when none is. */
   users: number;
 }
 
+/** An operation in the queue of each path that it touches; it runs when it is first in all of them. */
+interface Job {
+  readonly token: IoToken;
+  readonly op: DiskOp;
+  readonly paths: readonly string[];
+  /** Queues in which another operation is before it. */
+  waits: number;
+}
+
 class FolderDisk implements OsDisk {
   readonly #root: string;
   readonly #lock: FolderLock;
   readonly #onCompletion: (completion: DiskCompletion) => void;
-  /** The last operation submitted for each path that has one under way. */
-  readonly #last = new Map<string, Promise<void>>();
+  /** By path, the running operation first. */
+  readonly #queues = new Map<string, Job[]>();
   /** In order of use, the least recently used first. */
   readonly #handles = new Map<string, Handle>();
   #nextToken = 1;
   #closed = false;
+  #onIdle: (() => void) | undefined;
 
   constructor(root: string, lock: FolderLock, onCompletion: (completion: DiskCompletion) => void) {
     this.#root = root;
@@ -112,39 +130,81 @@ class FolderDisk implements OsDisk {
   submit(op: DiskOp): IoToken {
     assert(!this.#closed, "the disk is open");
     const token = as<IoToken>(this.#nextToken++);
-    const paths = pathsOf(op);
-    for (const path of paths) assertSafe(path);
-    const before: Promise<void>[] = [];
-    for (const path of paths) {
-      const last = this.#last.get(path);
-      if (last !== undefined) before.push(last);
+    const job: Job = { token, op, paths: pathsOf(op), waits: 0 };
+    for (const path of job.paths) {
+      assertSafe(path);
+      const queue = this.#queues.get(path);
+      if (queue === undefined) this.#queues.set(path, [job]);
+      else if (queue.push(job) > 1) job.waits++;
     }
-    const run = this.#run(token, op, before);
-    for (const path of paths) this.#last.set(path, run);
-    const forget = (): void => {
-      for (const path of paths) if (this.#last.get(path) === run) this.#last.delete(path);
-    };
-    // `run` rejects only when the receiver of the completion throws: that must stop the process.
-    run.then(forget, (caught: unknown) => {
-      forget();
-      queueMicrotask(() => {
-        throw caught;
-      });
-    });
+    if (job.waits === 0) this.#start(job);
     return token;
   }
 
-  async #run(token: IoToken, op: DiskOp, before: readonly Promise<void>[]): Promise<void> {
-    // Always a later turn, also for what needs no waiting.
-    await (before.length === 1 ? before[0] : Promise.allSettled(before));
-    let result: Result<DiskValue, DiskError>;
-    try {
-      result = await this.#perform(op);
-    } catch (caught) {
-      const message = caught instanceof Error ? caught.message : String(caught);
-      result = err({ code: errorCode(caught), path: pathsOf(op)[0] ?? "", message });
+  #start(job: Job): void {
+    const { op } = job;
+    const handle = "path" in op ? this.#handles.get(op.path) : undefined;
+    if (handle === undefined) this.#startSlowly(job);
+    else if (op.kind === "sync") {
+      handle.users++;
+      fdatasync(handle.fd, (error) => {
+        handle.users--;
+        this.#done(job, error === null ? DONE : failed(op, error));
+      });
+    } else if (op.kind === "write" && op.data.length <= WRITE_AT_ONCE_BYTES) {
+      this.#writeAtOnce(job, handle.fd, op);
+    } else {
+      this.#startSlowly(job);
     }
-    this.#onCompletion({ token, result });
+  }
+
+  /**
+   * A copy into the page cache is cheaper than the way to another thread and back; the sync behind it
+   * does the waiting. Reported in a later microtask, before anything that was submitted after it.
+   */
+  #writeAtOnce(job: Job, fd: number, op: Extract<DiskOp, { kind: "write" }>): void {
+    let result = DONE;
+    try {
+      for (let at = 0; at < op.data.length;) {
+        at += writeSync(fd, op.data, at, op.data.length - at, op.offset + at);
+      }
+    } catch (caught) {
+      result = failed(op, caught);
+    }
+    queueMicrotask(() => this.#onCompletion({ token: job.token, result }));
+    this.#leave(job);
+  }
+
+  #startSlowly(job: Job): void {
+    const { op } = job;
+    this.#perform(op).then(
+      (result) => this.#doneInPromise(job, result),
+      (caught: unknown) => this.#doneInPromise(job, failed(op, caught)),
+    );
+  }
+
+  /** What the receiver of a completion throws must stop the process, not vanish in a promise. */
+  #doneInPromise(job: Job, result: Result<DiskValue, DiskError>): void {
+    queueMicrotask(() => this.#done(job, result));
+  }
+
+  #done(job: Job, result: Result<DiskValue, DiskError>): void {
+    this.#leave(job);
+    this.#onCompletion({ token: job.token, result });
+  }
+
+  /** Makes way for whatever comes next on its paths. */
+  #leave(job: Job): void {
+    const next: Job[] = [];
+    for (const path of job.paths) {
+      const queue = present(this.#queues.get(path), "the queue of a running operation");
+      queue.shift();
+      const [first] = queue;
+      if (first === undefined) this.#queues.delete(path);
+      else if (--first.waits === 0) next.push(first);
+    }
+    for (const other of next) this.#start(other);
+    if (this.#queues.size === 0) this.#onIdle?.();
   }
 
   async #perform(op: DiskOp): Promise<Result<DiskValue, DiskError>> {
@@ -259,7 +319,7 @@ class FolderDisk implements OsDisk {
     this.#handles.set(path, { fd, users: 0 });
     if (this.#handles.size <= HANDLES_MAX) return;
     for (const [other, handle] of this.#handles) {
-      if (handle.users > 0 || this.#last.has(other) || other === path) continue;
+      if (handle.users > 0 || this.#queues.has(other) || other === path) continue;
       this.#handles.delete(other);
       await closeFile(handle.fd);
       return;
@@ -275,7 +335,11 @@ class FolderDisk implements OsDisk {
 
   async close(): Promise<void> {
     if (this.#closed) return;
-    while (this.#last.size > 0) await Promise.allSettled(this.#last.values());
+    if (this.#queues.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+      });
+    }
     this.#closed = true;
     for (const path of this.#handles.keys()) await this.#forget(path);
     this.#lock.release();
