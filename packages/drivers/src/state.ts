@@ -4,18 +4,10 @@
  * the instance's lock is the only writer.
  */
 
-import { randomBytes } from "node:crypto";
-import { link, open, readFile, rename, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  as,
-  BlixardError,
-  type Epoch,
-  fail,
-  failure,
-  toBlixardError,
-  type VmId,
-} from "@blixard/std";
+import { createFile, isMissing, replaceFile } from "@blixard/host";
+import { as, type Epoch, fail, toBlixardError, type VmId } from "@blixard/std";
 import {
   asInteger,
   asObject,
@@ -31,6 +23,8 @@ import {
 import { LIMITS } from "./limits.ts";
 import type { ProcessIdentity } from "./os/index.ts";
 import type { InstanceEnd, InstancePhase, InstanceSpec, InstanceStatus } from "./types.ts";
+
+export { isMissing, syncFolder } from "@blixard/host";
 
 export const STATE_FILE = "instance.json";
 const FORMAT = "blixard-instance";
@@ -165,72 +159,12 @@ export async function loadState(folder: string): Promise<InstanceState | undefin
 
 /** Atomic and durable: readers see the old or the new file, also after a power loss. */
 export async function saveState(folder: string, state: InstanceState): Promise<void> {
-  await writeDurably(folder, encodeState(state), (temporary, path) => rename(temporary, path));
+  await replaceFile(join(folder, STATE_FILE), encodeState(state), 0o600);
 }
 
 /** Like `saveState`, but false when the file exists already. */
 export async function createState(folder: string, state: InstanceState): Promise<boolean> {
-  let made = true;
-  await writeDurably(folder, encodeState(state), async (temporary, path) => {
-    try {
-      await link(temporary, path);
-    } catch (caught) {
-      if (!hasCode(caught, "EEXIST")) throw caught;
-      made = false;
-    }
-    await rm(temporary, { force: true });
-  });
-  return made;
-}
-
-async function writeDurably(
-  folder: string,
-  text: string,
-  publish: (temporary: string, path: string) => Promise<void>,
-): Promise<void> {
-  const path = join(folder, STATE_FILE);
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
-  try {
-    const file = await open(temporary, "wx", 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await publish(temporary, path);
-    await syncFolder(folder);
-  } catch (caught) {
-    await rm(temporary, { force: true });
-    throw diskError(caught, path);
-  }
-}
-
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-export function hasCode(caught: unknown, code: string): boolean {
-  return caught instanceof Error && "code" in caught && caught.code === code;
-}
-
-export function isMissing(caught: unknown): boolean {
-  return hasCode(caught, "ENOENT") || hasCode(caught, "ENOTDIR");
-}
-
-export function diskError(caught: unknown, path: string): BlixardError {
-  if (hasCode(caught, "ENOSPC")) {
-    const message = `No space left to write ${path}`;
-    return new BlixardError(failure("DiskFull", { path }, message, "free space and try again"), {
-      cause: caught,
-    });
-  }
-  return toBlixardError(caught, `writing ${path}`);
+  return await createFile(join(folder, STATE_FILE), encodeState(state), 0o600);
 }
 
 /** What callers see of a state, taken at its word: whether the processes live is not checked. */

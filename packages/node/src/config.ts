@@ -5,11 +5,11 @@
  */
 
 import { join } from "node:path";
+import { readTextFile, replaceFile } from "@blixard/host";
 import type { NodeId, PeerId, PublicKeyHex } from "@blixard/std";
 import { fail } from "@blixard/std";
 import { parse, stringify } from "smol-toml";
 import { z } from "zod";
-import { readTextFile, writeFileDurable } from "./files.ts";
 
 const HostPort = z
   .string()
@@ -133,7 +133,7 @@ export function checkNodeConfig(config: NodeConfig): NodeConfig {
 }
 
 export async function writeNodeConfig(dataDir: string, config: NodeConfig): Promise<void> {
-  await writeFileDurable(join(dataDir, "node.toml"), `${stringify(config)}\n`, 0o600);
+  await replaceFile(join(dataDir, "node.toml"), `${stringify(config)}\n`, 0o600);
 }
 
 export async function readClusterFile(dataDir: string): Promise<ClusterFile | undefined> {
@@ -168,9 +168,5 @@ export async function writeClusterFile(dataDir: string, file: ClusterFile): Prom
     tokenHashes: [...file.tokenHashes],
     peers: file.peers.map((peer) => ({ ...peer })),
   };
-  await writeFileDurable(
-    join(dataDir, "cluster.json"),
-    `${JSON.stringify(stored, null, 2)}\n`,
-    0o600,
-  );
+  await replaceFile(join(dataDir, "cluster.json"), `${JSON.stringify(stored, null, 2)}\n`, 0o600);
 }

@@ -3,6 +3,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { replaceFile } from "@blixard/host";
 import { createTlsTransport, type Identity, loadOrCreateIdentity, parseTicket } from "@blixard/net";
 import type { NodeId, PeerId, PublicKeyHex } from "@blixard/std";
 import { as, BlixardError, fail, utf8, utf8Text } from "@blixard/std";
@@ -15,7 +16,6 @@ import {
   writeClusterFile,
   writeNodeConfig,
 } from "./config.ts";
-import { writeFileDurable } from "./files.ts";
 import { JOIN_TIMEOUT_MS } from "./limits.ts";
 
 export interface InitOptions {
@@ -85,10 +85,10 @@ async function finish(
 ): Promise<InitResult> {
   const token = randomBytes(32).toString("base64url");
   await writeNodeConfig(options.dataDir, config);
-  await writeFileDurable(join(options.dataDir, "api.token"), `${token}\n`, 0o600);
+  await replaceFile(join(options.dataDir, "api.token"), `${token}\n`, 0o600);
   const endpoint = `http://${config.api}`;
   const socket = join(options.dataDir, "api.sock");
-  await writeFileDurable(
+  await replaceFile(
     join(options.dataDir, "api.json"),
     `${JSON.stringify({ endpoint, socket }, null, 2)}\n`,
     0o600,

@@ -10,9 +10,9 @@
  */
 
 import { readdir } from "node:fs/promises";
+import { isMissing } from "@blixard/host";
 import { as, ByteReader, ByteWriter, crc32c, type Epoch } from "@blixard/std";
 import { LIMITS } from "../limits.ts";
-import { isMissing } from "../state.ts";
 
 export const HEADER_BYTES = 16;
 export const RECORD_HEADER_BYTES = 24;

@@ -2,9 +2,9 @@
 
 import { open } from "node:fs/promises";
 import { join } from "node:path";
+import { isMissing } from "@blixard/host";
 import { concat, type Epoch } from "@blixard/std";
 import { LIMITS } from "../limits.ts";
-import { isMissing } from "../state.ts";
 import {
   type ConsoleRecord,
   decodeHeader,

@@ -2,7 +2,7 @@
 
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { diskError, hasCode } from "../state.ts";
+import { diskError, hasCode } from "@blixard/host";
 import type { InstanceSpec } from "../types.ts";
 
 export const DISK_FILE = "disk.raw";

@@ -4,11 +4,11 @@ import { spawn } from "node:child_process";
 import { open, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { isMissing } from "@blixard/host";
 import { BlixardError, failure, isFailure } from "@blixard/std";
 import { asObject, parseWith } from "../json.ts";
 import { LIMITS } from "../limits.ts";
 import { nodeArguments } from "../self.ts";
-import { isMissing } from "../state.ts";
 import { encodeConfig, type SupervisorConfig } from "../supervisor/config.ts";
 
 const LOG_FILE = "supervisor.log";

@@ -1,8 +1,8 @@
 /** Work on an instance's state while, for certain, no supervisor of it runs. */
 
 import { createServer } from "node:net";
+import { hasCode } from "@blixard/host";
 import { hostOs } from "../os/index.ts";
-import { hasCode } from "../state.ts";
 
 /** Undefined, without calling `work`, when a supervisor (or another daemon) holds the lock. */
 export async function withLock<T>(

@@ -5,9 +5,9 @@ import { createReadStream } from "node:fs";
 import { readFile, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { isMissing } from "@blixard/host";
 import { BlixardError, fail, failure, toBlixardError } from "@blixard/std";
 import { asInteger, asObject, asText, optional, parseWith, ShapeError } from "../json.ts";
-import { isMissing } from "../state.ts";
 import type { ImageStore, ResolvedImage } from "./types.ts";
 
 const FORMAT = "blixard-image";

@@ -1,9 +1,9 @@
 /** One writer for each file that is a disk, for as long as that writer's process lives. */
 
 import { createServer, type Server } from "node:net";
+import { hasCode } from "@blixard/host";
 import { fail } from "@blixard/std";
 import { hostOs } from "../os/index.ts";
-import { hasCode } from "../state.ts";
 
 export interface DiskLock {
   release(): Promise<void>;

@@ -5,7 +5,7 @@
 
 import { fdatasync, read, write } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
-import { hasCode } from "../state.ts";
+import { hasCode } from "@blixard/host";
 
 export type DiskError = "io" | "noSpace";
 

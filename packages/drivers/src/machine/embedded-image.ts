@@ -2,9 +2,9 @@
 
 import { readFile } from "node:fs/promises";
 import { gunzip } from "node:zlib";
+import { hasCode, isMissing } from "@blixard/host";
 import { BlixardError, fail, failure, toBlixardError } from "@blixard/std";
 import { LIMITS } from "../limits.ts";
-import { hasCode, isMissing } from "../state.ts";
 import type { GuestImage } from "./embedded-guest.ts";
 
 /** RFC 1952, section 2.3.1. */

@@ -6,10 +6,10 @@
 
 import { readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
+import { hasCode, isMissing } from "@blixard/host";
 import { asObject, asOneOf, asText, type JsonObject, parseWith, ShapeError } from "../json.ts";
 import { optional } from "../json.ts";
 import { hostOs } from "../os/index.ts";
-import { hasCode, isMissing } from "../state.ts";
 import { probeQemu, type QemuProbe } from "./probe.ts";
 
 export const PROBE_FILE = "probe.json";

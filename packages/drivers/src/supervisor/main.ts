@@ -4,6 +4,7 @@ import { closeSync, createWriteStream, writeSync } from "node:fs";
 import { flushCompileCache } from "node:module";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { hasCode } from "@blixard/host";
 import { BlixardError, fail, failure, toBlixardError } from "@blixard/std";
 import { ConsoleWriter } from "../console/writer.ts";
 import { LIMITS } from "../limits.ts";
@@ -11,7 +12,7 @@ import type { Machine, MachineConfig } from "../machine/types.ts";
 import { hostOs } from "../os/index.ts";
 import { killAndWait } from "../os/process.ts";
 import { socketPath } from "../socket-path.ts";
-import { hasCode, type InstanceState, loadState } from "../state.ts";
+import { type InstanceState, loadState } from "../state.ts";
 import { decodeConfig, type StartAnswer, type SupervisorConfig } from "./config.ts";
 import { Supervisor } from "./supervisor.ts";
 

@@ -3,15 +3,12 @@
  */
 
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
+import { hasCode, replaceFile } from "@blixard/host";
 import { BlixardError, fail, failure } from "@blixard/std";
 
 const OTHERS = 0o077;
-
-function isErrno(caught: unknown, code: string): boolean {
-  return caught instanceof Error && "code" in caught && caught.code === code;
-}
 
 /**
  * The file's text; undefined when there is none. Fails with InvalidArgument when it is no regular
@@ -22,7 +19,7 @@ export async function readPrivateFile(path: string, maxBytes: number): Promise<s
   try {
     file = await open(path, constants.O_RDONLY);
   } catch (caught) {
-    if (isErrno(caught, "ENOENT")) return undefined;
+    if (hasCode(caught, "ENOENT")) return undefined;
     throw cannot("read", path, caught);
   }
   try {
@@ -44,41 +41,13 @@ export async function readPrivateFile(path: string, maxBytes: number): Promise<s
   }
 }
 
-/**
- * Temporary file, fsync, rename, fsync of the folder; the folder is made with mode 0700 if absent.
- */
+/** Replaces the file durably; the folder is made with mode 0700 if absent. */
 export async function writePrivateFile(path: string, text: string): Promise<void> {
-  const dir = dirname(path);
-  const temporary = `${path}.tmp`;
   try {
-    await mkdir(dir, { recursive: true, mode: 0o700 });
-    // Left by a crash before its rename, so never used.
-    await rm(temporary, { force: true });
-    const file = await open(temporary, "wx", 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-    await syncDir(dir);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await replaceFile(path, text, 0o600);
   } catch (caught) {
-    if (isErrno(caught, "ENOSPC")) {
-      fail("DiskFull", { path }, `No space left to write ${path}.`, "Free some space and retry.");
-    }
     throw cannot("write", path, caught);
-  }
-}
-
-async function syncDir(dir: string): Promise<void> {
-  // Windows cannot open folders; its renames are journalled.
-  if (process.platform === "win32") return;
-  const handle = await open(dir, constants.O_RDONLY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 
