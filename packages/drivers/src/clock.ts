@@ -1,18 +1,10 @@
 /** The two clocks a lease is held against, read so that a pause between the reads cannot lie. */
 
-import { uptime } from "node:os";
+import type { Clock } from "@blixard/std";
 
-export interface HostClock {
-  /** CLOCK_MONOTONIC in milliseconds; comparable between processes of one host. */
-  monotonicMs(): number;
-  /** Seconds since boot, suspended time included, in milliseconds. */
-  bootMs(): number;
-}
+export { hostClock } from "@blixard/host";
 
-export const hostClock: HostClock = {
-  monotonicMs: () => Number(process.hrtime.bigint() / 1000n) / 1000,
-  bootMs: () => uptime() * 1000,
-};
+export type HostClock = Pick<Clock, "monotonicMs" | "bootMs">;
 
 /**
  * Tells whether the machine was suspended since this object was made: monotonic time stands still in a

@@ -17,13 +17,13 @@ import {
   listNodes,
 } from "@blixard/control";
 import type { InstanceStatus, VmDriver } from "@blixard/drivers";
+import { hostClock, hostRandom } from "@blixard/host";
 import { createTlsTransport, type Identity, type PeerInfo, type Transport } from "@blixard/net";
 import type { RaftNodeEvent } from "@blixard/raft-node";
 import { BlixardError, newTrace, toBlixardError } from "@blixard/std";
 import { admit } from "./admission.ts";
 import { Backend } from "./backend.ts";
 import { detectCapacity } from "./capacity.ts";
-import { systemClock, systemRandom } from "./clock.ts";
 import {
   type ClusterFile,
   type NodeConfig,
@@ -154,8 +154,8 @@ class Daemon implements RunningDaemon {
       },
       {
         network: transport.channel("raft"),
-        clock: systemClock,
-        random: systemRandom,
+        clock: hostClock,
+        random: hostRandom,
         log: this.#log,
         onChange: (changes) => {
           if (changes.length === 0 || changes.some((change) => change.kind === "node")) {
@@ -264,14 +264,14 @@ class Daemon implements RunningDaemon {
     const log = this.#log;
     const state = () => consensus.state;
     const propose = (command: Command): Promise<CommandResult> =>
-      consensus.tryPropose(command, newTrace(systemRandom));
+      consensus.tryPropose(command, newTrace(hostRandom));
     const lease = this.#leases(transport, consensus, driver, propose, () => reconciler);
     const reconciler = new Reconciler(
       {
         self,
         driver,
-        clock: systemClock,
-        random: systemRandom,
+        clock: hostClock,
+        random: hostRandom,
         log,
         state,
         propose,
@@ -307,8 +307,8 @@ class Daemon implements RunningDaemon {
         {
           clusterId: this.#cluster.clusterId,
           consensus,
-          wallMs: () => systemClock.wallMs(),
-          random: systemRandom,
+          wallMs: () => hostClock.wallMs(),
+          random: hostRandom,
         },
         publicKey,
         body,
@@ -321,7 +321,7 @@ class Daemon implements RunningDaemon {
         access,
         clusterId: this.#cluster.clusterId,
         self: { id: self, name: this.#config.name, version },
-        wallMs: () => systemClock.wallMs(),
+        wallMs: () => hostClock.wallMs(),
         healthy: () => this.#recovered && !this.#damaged,
       });
   }
@@ -341,7 +341,7 @@ class Daemon implements RunningDaemon {
     const leader = createLeaderLoop({
       selfPeer,
       consensus,
-      clock: systemClock,
+      clock: hostClock,
       network,
       options,
       log,
@@ -351,8 +351,8 @@ class Daemon implements RunningDaemon {
     const client: LeaseClient = new LeaseClient({
       self,
       options,
-      clock: systemClock,
-      random: systemRandom,
+      clock: hostClock,
+      random: hostRandom,
       leader: () => consensus.status().leader,
       ask: (to, message) => {
         if (to === selfPeer) leader.renew(selfPeer, message);
