@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { as, BlixardError, type Epoch, type ErrorCode, type VmId } from "@blixard/std";
 import { hostClock } from "./clock.ts";
-import { createDriver, type DriverName } from "./create.ts";
+import { createDriver, type DriverName, type DriverOptions } from "./create.ts";
 import { instanceFolder } from "./driver/driver.ts";
 import { DirImageStore } from "./image/dir-store.ts";
 import { hostOs, type ProcessIdentity } from "./os/index.ts";
@@ -23,7 +23,7 @@ import type {
   VmDriver,
 } from "./types.ts";
 
-export interface ComplianceSetup {
+export interface WorldSetup {
   readonly driver: DriverName;
   /** For DirImageStore. */
   readonly images: string;
@@ -32,35 +32,54 @@ export interface ComplianceSetup {
   readonly bootMs: number;
 }
 
+export interface ComplianceSetup extends WorldSetup {
+  /** Makes the kernel of the guest that runs it panic. The fake driver's guests run on this very host. */
+  readonly panic: string;
+}
+
 /** What a start is given. */
 export interface StartLease {
   readonly epoch: Epoch;
   readonly deadlineMonotonicMs: number;
 }
 
+/**
+ * Runs Linux out of memory, which it is told to take for the end. Only in a guest of 96 MiB that has its
+ * VM's name: elsewhere it does nothing at all.
+ */
+export const LINUX_PANIC = [
+  "read name < /proc/sys/kernel/hostname; read label kibibytes unit < /proc/meminfo",
+  'case "$name" in vm-[0-9]*) ;; *) exit 1 ;; esac',
+  '[ "$label" = MemTotal: ] && [ "$kibibytes" -lt 98304 ] || exit 1',
+  "echo 1 > /proc/sys/vm/panic_on_oom",
+  "mkdir /panic && mount -t tmpfs -o size=192m none /panic",
+  "dd if=/dev/zero of=/panic/full bs=1M count=192",
+].join("\n");
+
 /** Long enough for any case, short enough that a crashed test run leaves nothing for long. */
 const LEASE_MS = 300_000;
 
 export class World {
-  readonly setup: ComplianceSetup;
+  readonly setup: WorldSetup;
   readonly dataDir: string;
   readonly #drivers: VmDriver[] = [];
   readonly #children: ChildProcess[] = [];
   #nextVm = 1;
 
-  private constructor(setup: ComplianceSetup, dataDir: string) {
+  private constructor(setup: WorldSetup, dataDir: string) {
     this.setup = setup;
     this.dataDir = dataDir;
   }
 
-  static async make(setup: ComplianceSetup): Promise<World> {
+  static async make(setup: WorldSetup): Promise<World> {
     return new World(setup, await mkdtemp(join(tmpdir(), "blx-compliance-")));
   }
 
-  driver(): VmDriver {
+  driver(options: Partial<DriverOptions> = {}): VmDriver {
     const driver = createDriver(this.setup.driver, {
       dataDir: this.dataDir,
       images: new DirImageStore(this.setup.images),
+      ...options,
     });
     this.#drivers.push(driver);
     return driver;

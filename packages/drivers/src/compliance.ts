@@ -5,6 +5,7 @@ import { constants, getPriority } from "node:os";
 import { after, before, describe, test } from "node:test";
 import { present } from "@blixard/std";
 import { hostClock } from "./clock.ts";
+import { unwellGuests } from "./compliance-guest.ts";
 import {
   all,
   collect,
@@ -54,6 +55,7 @@ export function driverCompliance(
     lifecycle(get);
     guestAccess(get);
     statistics(get);
+    unwellGuests(get, async () => (await present(ready, "the setup")).panic);
     badCommands(get);
     consoleLog(get);
     adoption(get);

@@ -77,6 +77,11 @@ export const LIMITS = {
   helloMs: 120_000,
   /** From the end of the agent's line to the machine's own, when both have one cause. */
   lastWordsMs: 1_000,
+  /** How often a running guest's agent is asked how it is, and how long it may take to say so. */
+  healthEveryMs: 5_000,
+  healthReplyMs: 5_000,
+  /** From its last answer until a guest counts as unresponsive. */
+  healthUnansweredMs: 15_000,
   /** Before greeting an agent again that broke off. */
   agentBackoffMs: 1_000,
   /** An answer of QMP. */
@@ -100,6 +105,10 @@ export const LIMITS = {
 
 assert(LIMITS.memoryBytesMin < LIMITS.embeddedMemoryBytesMax, "an embedded machine fits");
 assert(LIMITS.embeddedReadyMs < LIMITS.supervisorStartMs, "a late machine is told as such");
+assert(
+  2 * (LIMITS.healthEveryMs + LIMITS.healthReplyMs) >= LIMITS.healthUnansweredMs,
+  "two questions without an answer take long enough",
+);
 assert(LIMITS.frameBytes < LIMITS.clientQueueBytes, "the queue holds a frame");
 assert(LIMITS.consoleRecordBytes < LIMITS.consoleSegmentBytes, "a console segment holds a record");
 assert(LIMITS.consoleSegments >= 2, "rotation keeps what was just written");

@@ -65,6 +65,8 @@ export interface InstanceStatus {
   readonly ended?: InstanceEnd;
   /** Exit code of `command`, once it ended. */
   readonly commandExit?: number;
+  /** It runs, and its agent has not answered for a while; as this daemon sees it, and not stored. */
+  readonly unresponsive?: true;
   readonly supervisorPid?: number;
   readonly backendPid?: number;
 }

@@ -16,6 +16,7 @@ import type {
   VmDriver,
 } from "../types.ts";
 import type { Backend } from "./backend.ts";
+import { HEALTH, type HealthOptions } from "./health.ts";
 import { DELETED_PREFIX, Instance } from "./instance.ts";
 
 const INSTANCES = "instances";
@@ -24,6 +25,8 @@ export interface SupervisedDriverOptions {
   /** Instances live in `<dataDir>/instances/<vmId>`. */
   readonly dataDir: string;
   readonly log?: (line: string) => void;
+  /** How guests' agents are asked; the default is what a daemon wants. */
+  readonly health?: HealthOptions;
 }
 
 /** Where everything of one VM lives: state, console log, disk, socket. */
@@ -36,6 +39,7 @@ export class SupervisedDriver implements VmDriver {
   readonly #backend: Backend;
   readonly #folder: string;
   readonly #log: (line: string) => void;
+  readonly #health: HealthOptions;
   readonly #instances = new Map<VmId, Instance>();
   readonly #listeners = new Set<(status: InstanceStatus) => void>();
   readonly #wakers = new Map<VmId, Set<() => void>>();
@@ -47,6 +51,7 @@ export class SupervisedDriver implements VmDriver {
     this.#backend = backend;
     this.#folder = join(options.dataDir, INSTANCES);
     this.#log = options.log ?? (() => undefined);
+    this.#health = options.health ?? HEALTH;
   }
 
   probe(): Promise<Probe> {
@@ -180,6 +185,7 @@ export class SupervisedDriver implements VmDriver {
       emit: (status) => this.#emit(status),
       onConsole: () => this.#wake(vmId),
       deadlineMs: () => this.#deadlineMs,
+      health: this.#health,
     });
     this.#instances.set(vmId, made);
     return made;

@@ -5,6 +5,7 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { as, BlixardError, type Epoch, fail, toBlixardError, type VmStats } from "@blixard/std";
 import type { AgentClient } from "../agent/index.ts";
+import { hostClock } from "../clock.ts";
 import { LIMITS } from "../limits.ts";
 import { hostOs } from "../os/index.ts";
 import { killAndWait, signalProcess, waitGone } from "../os/process.ts";
@@ -21,6 +22,7 @@ import type { InstanceEnd, InstanceSpec, InstanceStatus, RunOptions } from "../t
 import type { Order } from "../wire.ts";
 import type { Backend } from "./backend.ts";
 import { SupervisorConnection } from "./connection.ts";
+import { type HealthOptions, HealthWatch } from "./health.ts";
 import { launchSupervisor } from "./launch.ts";
 import { withLock } from "./lock.ts";
 
@@ -35,12 +37,15 @@ export interface InstanceOptions {
   readonly onConsole: () => void;
   /** What was last renewed; a supervisor met later is told at once. */
   readonly deadlineMs: () => number;
+  readonly health: HealthOptions;
 }
 
 export class Instance {
   readonly #options: InstanceOptions;
   readonly #folder: string;
   #connection: SupervisorConnection | undefined;
+  /** While a connected instance runs. */
+  #health: HealthWatch | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #waiters = new Set<() => void>();
   /** The supervisor's start time of the run whose end was told: an end is told once. */
@@ -100,10 +105,10 @@ export class Instance {
 
   /** Undefined when there is no such instance. Errors: Corrupt. */
   async status(): Promise<InstanceStatus | undefined> {
-    if (this.#connection?.closed === false) return this.#connection.status;
+    if (this.#connection?.closed === false) return this.#seen(this.#connection.status);
     return await this.#exclusive(async () => {
       const state = await this.#current();
-      if (this.#connection?.closed === false) return this.#connection.status;
+      if (this.#connection?.closed === false) return this.#seen(this.#connection.status);
       return state === undefined ? undefined : statusOf(state);
     });
   }
@@ -190,6 +195,7 @@ export class Instance {
 
   close(): void {
     this.#closed = true;
+    this.#health?.stop();
     this.#connection?.close();
     for (const waiter of this.#waiters) waiter();
   }
@@ -239,7 +245,11 @@ export class Instance {
         log: this.#options.log,
         onStatus: (status) => this.#tell(status),
         onConsole: this.#options.onConsole,
-        onClosed: () => this.#lost(state),
+        onClosed: () => {
+          this.#health?.stop();
+          this.#health = undefined;
+          this.#lost(state);
+        },
       });
     } catch (caught) {
       // A machine that ended at once has taken its supervisor along.
@@ -247,6 +257,8 @@ export class Instance {
       throw caught;
     }
     if (this.#closed) return connection.close();
+    this.#health?.stop();
+    this.#health = undefined;
     this.#connection = connection;
     const deadlineMonotonicMs = this.#options.deadlineMs();
     if (deadlineMonotonicMs > 0) connection.send({ kind: "renew", deadlineMonotonicMs });
@@ -255,7 +267,28 @@ export class Instance {
 
   /** The end is told only once its supervisor is gone: whoever hears of it may start anew. */
   #tell(status: InstanceStatus): void {
-    if (status.phase !== "stopped") this.#options.emit(status);
+    this.#watch(status);
+    if (status.phase !== "stopped") this.#options.emit(this.#seen(status));
+  }
+
+  #seen(status: InstanceStatus): InstanceStatus {
+    const unresponsive = status.phase === "running" && this.#health?.unresponsive === true;
+    return unresponsive ? { ...status, unresponsive } : status;
+  }
+
+  /** The guest of a new connection is asked anew. */
+  #watch({ phase }: InstanceStatus): void {
+    const connection = this.#connection;
+    if (phase !== "running" || connection === undefined || this.#closed) {
+      this.#health?.stop();
+      this.#health = undefined;
+      return;
+    }
+    this.#health ??= new HealthWatch(this.#options.health, {
+      ask: async (timeoutMs) => (await connection.agent()).health(timeoutMs),
+      onChange: () => this.#tell(connection.status),
+      nowMs: () => hostClock.monotonicMs(),
+    });
   }
 
   #lost(state: InstanceState): void {

@@ -18,11 +18,12 @@ import {
   Machine,
 } from "@blixard/machine";
 import { assert, BlixardError, type Counters, failure, type VmMachineStats } from "@blixard/std";
+import { PanicWatch } from "../console/panic.ts";
 import { LIMITS } from "../limits.ts";
 import type { RawDisk } from "./embedded-disk.ts";
 import { CpuLimit } from "./embedded-limit.ts";
 import { type Doing, GuestMeter, groupsOf } from "./embedded-meter.ts";
-import { Inlet, Outlet, PanicWatch } from "./embedded-ports.ts";
+import { Inlet, Outlet } from "./embedded-ports.ts";
 
 /** What the interpreter implements, for the guest's device tree. */
 const HART: HartDescription = {

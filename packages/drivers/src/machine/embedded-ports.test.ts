@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { PassThrough, Writable } from "node:stream";
 import { test } from "node:test";
 import { LIMITS } from "../limits.ts";
-import { Inlet, Outlet, PanicWatch } from "./embedded-ports.ts";
+import { Inlet, Outlet } from "./embedded-ports.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -62,20 +62,4 @@ test("an outlet nobody reads is blocked until somebody does, or is gone", () => 
   sink.destroy();
   outlet.write(new Uint8Array(1));
   assert.equal(outlet.blocked, false);
-});
-
-test("a panic is found however its line is cut, made harmless, and the first one counts", () => {
-  const watch = new PanicWatch();
-  const feed = (text: string): void => watch.push(Buffer.from(text));
-  feed("[    1.0] fine\r\n[    2.0] Kernel panic - not sy");
-  assert.equal(watch.found, undefined);
-  feed("ncing: \x1b[31mAttempted to kill init!\r");
-  assert.equal(watch.found, undefined, "the line goes on");
-  feed("\n[    3.0] Kernel panic - not syncing: second\n");
-  assert.equal(watch.found, "[31mAttempted to kill init!");
-  const long = new PanicWatch();
-  long.push(
-    Buffer.from(`${"a".repeat(100_000)}\nKernel panic - not syncing: ${"b".repeat(999)}\n`),
-  );
-  assert.match(long.found ?? "", /^b{200}$/);
 });

@@ -1,4 +1,7 @@
-/** The fake machine's process: waits, paused, for "run" on descriptor 3, then plays the guest. */
+/**
+ * The fake machine's process: waits, paused, for "run" on descriptor 3, then plays the guest. SIGUSR2 is its
+ * kernel's panic.
+ */
 
 import { Socket } from "node:net";
 import { FakeAgent } from "../agent/fake-agent.ts";
@@ -22,6 +25,9 @@ function main(root: string): void {
   // Like a real machine, it does not notice by itself that its supervisor is gone.
   for (const stream of [control, console]) stream.on("error", () => stream.destroy());
   setInterval(() => undefined, 60_000);
+  process.on("SIGUSR2", () => {
+    console.end("Kernel panic - not syncing: told to\r\n", () => process.exit(FAKE_RESET_CODE));
+  });
   control.once("data", () => {
     say("fake guest: booted\r\n");
     agent.serve(agentStream);

@@ -11,6 +11,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { BlixardError, toBlixardError } from "@blixard/std";
 import { hostClock } from "../clock.ts";
+import { PanicWatch } from "../console/panic.ts";
 import type { ConsoleWriter } from "../console/writer.ts";
 import { LIMITS } from "../limits.ts";
 import type { Machine, MachineEnd } from "../machine/types.ts";
@@ -40,6 +41,7 @@ export class Supervisor {
   readonly #guest: Guest;
   readonly #deadline: Deadline;
   readonly #ended = Promise.withResolvers<void>();
+  readonly #panic = new PanicWatch();
   #server: SupervisorServer | undefined;
   #state: InstanceState;
   #saving: Promise<void> = Promise.resolve();
@@ -208,6 +210,7 @@ export class Supervisor {
     if (now === undefined) return;
     const { console } = this.#options;
     console.append(this.#state.epoch, now, chunk);
+    this.#panic.push(chunk);
     if (console.queuedBytes > LIMITS.consoleQueueBytes) this.#machine.console.pause();
     if (!this.#flushing) this.#inBackground("console", this.#flushConsole());
   }
@@ -268,6 +271,11 @@ export class Supervisor {
   #endOf(machineEnd: MachineEnd): InstanceEnd {
     const expired = this.#deadline.expired || machineEnd.kind === "leaseExpired";
     if (expired) return { kind: "leaseExpired" };
+    const panic = this.#panic.found;
+    if (panic !== undefined && machineEnd.kind === "died" && !this.#killed) {
+      const where = `blixard vm logs ${this.#state.spec.name}`;
+      return { kind: "crashed", reason: `the guest's kernel panicked: ${panic} (see ${where})` };
+    }
     if (this.#failure !== undefined) return { kind: "crashed", reason: this.#failure };
     if (machineEnd.kind === "shutdown") return { kind: "shutdown" };
     if (this.#killed) return { kind: "killed" };
