@@ -38,7 +38,7 @@ export function kindsOf(profile: Profile): readonly FaultKind[] {
     case "liveness":
       return FAULT_KINDS;
     case "control":
-      return FAULT_KINDS.filter((kind) => kind !== "membershipChurn" && kind !== "lostDisk");
+      return FAULT_KINDS.filter((kind) => kind !== "membershipChurn" && !MEDIA_KINDS.has(kind));
     default:
       return profile satisfies never;
   }
@@ -100,7 +100,7 @@ export function shapeOf(kind: FaultKind, context: ShapeContext): Shape | undefin
     case "clockStep":
       return { ...now, amount: random.between(-1e7, 1e7) };
     case "clockFreeze":
-      return { ...now, forMs: span(random, MS.middle) };
+      return { ...now, forMs: span(random, random.chance(0.3) ? MS.long : MS.middle) };
     case "diskSlow":
       return { ...now, forMs: span(random, MS.middle), amount: random.between(5, 100) };
     case "diskHung":

@@ -40,6 +40,8 @@ export class Cluster<R> {
     options: {
       readonly hardware?: (machine: number) => NonNullable<MachineDeps<R>["hardware"]>;
       readonly operates: boolean;
+      /** How many machines found the cluster; absent: all that the plan has as voters. */
+      readonly founders?: number;
     },
   ) {
     this.world = world;
@@ -49,7 +51,8 @@ export class Cluster<R> {
     this.#operates = options.operates;
     this.#random = world.stream("operator", 0);
     const { voters, learners, spares } = plan;
-    this.founders = Array.from({ length: voters }, (_, i) => as<PeerId>(i + 1));
+    const { founders: count = voters } = options;
+    this.founders = Array.from({ length: count }, (_, i) => as<PeerId>(i + 1));
     const { checker, network, founders } = this;
     for (let id = 1; id <= voters + learners + spares; id++) {
       this.wanted.push(id <= voters ? "voter" : id <= voters + learners ? "learner" : "none");

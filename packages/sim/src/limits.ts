@@ -6,10 +6,8 @@ import { assert } from "@blixard/std";
 
 /** What a power cut keeps or loses as one piece. */
 export const SECTOR_BYTES = 512;
-/** Lines of a run's story (faults, roles, starts) that are kept. */
-export const STORY_LINES_MAX = 80;
-/** Events of a failing run that are kept in full. */
-export const TRACE_LINES_MAX = 80;
+/** Lines of a failing run that the command line shows. */
+export const TRACE_LINES_MAX = 400;
 /** A run with more events than this is called a livelock and fails. */
 export const EVENTS_MAX = 3_000_000;
 /** Datagrams longer than this are a bug of the sender. */

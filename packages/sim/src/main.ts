@@ -1,27 +1,33 @@
 /**
- * npm run sim -- --seed N | --seeds A..B [--profile raft|node|control] [--minutes M] [--json]
+ * npm run sim -- --seed N | --seeds A..B | --minutes M
+ *   [--profile raft|control|storage|liveness] [--json] [--workers N]
  *
- * Exit code 0: every run kept every invariant; 1: a violation was found; 2: usage.
+ * Exit code 0: every run kept every invariant; 1: one was broken; 2: usage.
  */
 
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { FAILURES_KEPT_MAX } from "./limits.ts";
-import { type Outcome, type Profile, PROFILES, runSeed } from "./run.ts";
+import { TRACE_LINES_MAX } from "./limits.ts";
+import { runAll } from "./os/pool.ts";
+import { type Profile, PROFILES } from "./plan.ts";
+import { drawPlan, profileOf } from "./swarm.ts";
+import { type FoundFailure, Tally } from "./tally.ts";
+import { runPlan } from "./vopr.ts";
 
-const USAGE = `usage: npm run sim -- --seed N | --seeds A..B
-  --profile P   one of ${PROFILES.join(", ")}; all of them when absent
-  --length L    multiplies the time with faults (1)
+const USAGE = `usage: npm run sim -- --seed N | --seeds A..B | --minutes M
+  --profile P   one of ${PROFILES.join(", ")}; absent: each seed has one of its own
   --minutes M   stop after this time; without --seeds, go on from seed 1 until then
-  --json        one object: ok, ran, skipped, seconds, failures`;
+  --workers N   threads (as many as there are cores)
+  --json        one object: ok, ran, skipped, seconds, faults, events, failures ...`;
 
 interface Request {
   readonly from: number;
   readonly to: number;
   /** Whether the user named the range: only then was anything skipped. */
   readonly isBounded: boolean;
-  readonly profiles: readonly Profile[];
-  readonly length: number;
+  readonly profile: Profile | undefined;
   readonly minutes: number;
+  readonly workers: number;
   readonly isJson: boolean;
 }
 
@@ -45,88 +51,107 @@ function seedOf(text: string): number {
   return value;
 }
 
-export function parseRequest(args: readonly string[]): Request {
+function rangeOf(values: { seed?: string; seeds?: string; minutes?: string }) {
+  if (values.seed !== undefined) {
+    const seed = seedOf(values.seed);
+    return { from: seed, to: seed, isBounded: true };
+  }
+  const range = /^(\d+)\.\.(\d+)$/.exec(values.seeds ?? "");
+  if (range !== null) {
+    const [from, to] = [seedOf(range[1] ?? ""), seedOf(range[2] ?? "")];
+    if (from > to) throw new UsageError(`--seeds ${values.seeds}: the range is empty`);
+    return { from, to, isBounded: true };
+  }
+  if (values.seeds !== undefined) throw new UsageError(`--seeds ${values.seeds}: expected A..B`);
+  if (values.minutes === undefined) throw new UsageError("one of --seed, --seeds and --minutes");
+  return { from: 1, to: 0xffffffff, isBounded: false };
+}
+
+function parseRequest(args: readonly string[]): Request {
   const { values } = parseArgs({
     args: [...args],
     options: {
       seed: { type: "string" },
       seeds: { type: "string" },
       profile: { type: "string" },
-      length: { type: "string" },
       minutes: { type: "string" },
+      workers: { type: "string" },
       json: { type: "boolean" },
     },
   });
-  const profiles = PROFILES.filter((profile) => (values.profile ?? profile) === profile);
-  if (profiles.length === 0) {
+  const profile = PROFILES.find((one) => one === values.profile);
+  if (profile === undefined && values.profile !== undefined) {
     throw new UsageError(`--profile ${values.profile}: expected one of ${PROFILES.join(", ")}`);
   }
-  const common = {
-    profiles,
-    length: numberOf(values.length ?? "1", "length"),
+  const range = rangeOf(values);
+  const runs = range.to - range.from + 1;
+  const asked = values.workers === undefined ? undefined : numberOf(values.workers, "workers");
+  return {
+    ...range,
+    profile,
     minutes: values.minutes === undefined ? Infinity : numberOf(values.minutes, "minutes"),
+    workers: Math.min(asked ?? availableParallelism(), Math.ceil(runs / 8)),
     isJson: values.json ?? false,
   };
-  if (values.seed !== undefined) {
-    const seed = seedOf(values.seed);
-    return { ...common, from: seed, to: seed, isBounded: true };
-  }
-  const range = /^(\d+)\.\.(\d+)$/.exec(values.seeds ?? "");
-  if (range !== null) {
-    const [from, to] = [seedOf(range[1] ?? ""), seedOf(range[2] ?? "")];
-    if (from > to) throw new UsageError(`--seeds ${values.seeds}: the range is empty`);
-    return { ...common, from, to, isBounded: true };
-  }
-  if (values.seeds !== undefined) throw new UsageError(`--seeds ${values.seeds}: expected A..B`);
-  if (values.minutes === undefined) throw new UsageError("one of --seed, --seeds and --minutes");
-  return { ...common, from: 1, to: 0xffffffff, isBounded: false };
 }
 
-function printFailure(outcome: Outcome): void {
-  const { seed, profile, violation, timeline } = outcome;
-  console.error(`\nseed ${seed}, profile ${profile}: ${violation}`);
-  for (const line of timeline) console.error(line);
+function printFailure(failure: FoundFailure): void {
+  const { seed, profile, invariant, message, atMs } = failure;
+  console.error(`\nseed ${seed}, profile ${profile}: ${invariant}, at ${atMs.toFixed(1)} ms`);
+  console.error(message);
+  const replay = runPlan(drawPlan(seed, profile), { traceLines: TRACE_LINES_MAX });
+  for (const { atMs: at, machine, kind, text } of replay.trace ?? []) {
+    if (kind === "event") continue;
+    console.error(`${at.toFixed(1).padStart(9)} ${machine === 0 ? "  " : `n${machine}`} ${text}`);
+  }
+  if (replay.failure?.message !== message) console.error("the replay went another way!");
   console.error(`replay: npm run sim -- --profile ${profile} --seed ${seed}`);
 }
 
-function run(request: Request): boolean {
+async function run(request: Request): Promise<boolean> {
   const startMs = performance.now();
   const secondsSoFar = (): number => (performance.now() - startMs) / 1000;
-  const failures: Outcome[] = [];
-  const reached: Record<string, number> = {};
-  let ran = 0;
-  let failed = 0;
-  let skipped = 0;
-  for (let seed = request.from; seed <= request.to; seed++) {
-    if (secondsSoFar() > request.minutes * 60) {
-      if (request.isBounded) skipped = (request.to - seed + 1) * request.profiles.length;
-      break;
-    }
-    for (const profile of request.profiles) {
-      const outcome = runSeed(seed, profile, { length: request.length });
-      ran++;
-      for (const [what, count] of Object.entries(outcome.reached)) {
-        reached[what] = (reached[what] ?? 0) + count;
-      }
-      if (outcome.ok) continue;
-      failed++;
-      if (failures.length < FAILURES_KEPT_MAX) failures.push(outcome);
-      if (!request.isJson) printFailure(outcome);
-    }
-  }
-  const seconds = Math.round(secondsSoFar() * 10) / 10;
+  const tally = new Tally();
+  let seed = request.from;
+  let shownAt = 0;
+  const progress = (): void => {
+    if (request.isJson || !process.stderr.isTTY || secondsSoFar() - shownAt < 1) return;
+    shownAt = secondsSoFar();
+    const rate = Math.round(tally.events / shownAt / 1000);
+    process.stderr.write(`\r${tally.ran} runs, ${tally.failed} failed, ${rate}k events/s `);
+  };
+  await runAll({
+    workers: request.workers,
+    next: () => {
+      if (seed > request.to || secondsSoFar() > request.minutes * 60) return undefined;
+      const next = { seed, profile: request.profile ?? profileOf(seed) };
+      seed++;
+      return next;
+    },
+    onRow: (row) => {
+      tally.add(row);
+      progress();
+    },
+  });
+  const skipped = request.isBounded ? request.to - seed + 1 : 0;
+  const summary = tally.summary(secondsSoFar(), skipped);
   if (request.isJson) {
-    const ok = failed === 0;
-    console.log(JSON.stringify({ ok, ran, skipped, seconds, failed, reached, failures }));
-  } else {
-    console.log(`${ran} runs in ${seconds} s, ${failed} failed`, reached);
+    console.log(JSON.stringify(summary));
+    return summary.ok;
   }
-  return failed === 0;
+  for (const failure of summary.failures.slice(0, 3)) printFailure(failure);
+  const { ran, failed, seconds, eventsPerSecond, ratio, failures, faults, reached } = summary;
+  console.log(`\n${ran} runs in ${seconds} s, ${failed} failed, ${skipped} skipped`);
+  console.log(`${eventsPerSecond} events/s; simulated over real time, a core: ${ratio}`);
+  if (failed > 0) console.log("failing:", failures.map((one) => one.seed).join(", "));
+  console.log("faults:", faults);
+  console.log("reached:", reached);
+  return summary.ok;
 }
 
-function main(args: readonly string[]): number {
+async function main(args: readonly string[]): Promise<number> {
   try {
-    return run(parseRequest(args)) ? 0 : 1;
+    return (await run(parseRequest(args))) ? 0 : 1;
   } catch (caught) {
     const isParsing =
       caught instanceof TypeError && "code" in caught && String(caught.code).includes("ARGS");
@@ -136,4 +161,4 @@ function main(args: readonly string[]): number {
   }
 }
 
-if (import.meta.main) process.exitCode = main(process.argv.slice(2));
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2));

@@ -195,6 +195,10 @@ export class RegisterWorkload implements Workload {
     violated("refused is not applied", `${what} and then reported ${error.code}`);
   }
 
+  heal(): void {
+    // Registers do nothing wrong.
+  }
+
   unsettled(core: readonly number[]): string | undefined {
     const acked = this.#all.checker.highestAcked;
     for (const id of core) {

@@ -17,6 +17,7 @@ import {
   type Profile,
   PROFILES,
   type RegisterInput,
+  type VmInput,
 } from "./plan.ts";
 
 const KIB = 1024;
@@ -33,8 +34,8 @@ function drawCluster(random: Prng, profile: Profile, hasChurn: boolean): Cluster
   const diskMaxUs = pick(random, [150, 400, 2000]);
   const linkMaxUs = pick(random, [300, 1500, 1500, 8000]);
   return {
-    voters: pick(random, [3, 3, 3, 5, 5, 5, 7]),
-    learners: random.chance(0.3) ? random.between(1, 2) : 0,
+    voters: pick(random, profile === "control" ? [3, 3, 5, 5] : [3, 3, 3, 5, 5, 5, 7]),
+    learners: profile !== "control" && random.chance(0.3) ? random.between(1, 2) : 0,
     spares: hasChurn ? random.between(1, 2) : 0,
     tickMs: pick(random, [50, 100, 100]),
     electionTicks: random.between(6, 12),
@@ -46,7 +47,7 @@ function drawCluster(random: Prng, profile: Profile, hasChurn: boolean): Cluster
     linkUs: [100, linkMaxUs],
     diskUs: [20, diskMaxUs],
     clients: random.between(3, 12),
-    safetyMs: random.between(8, 16) * 1000,
+    safetyMs: (profile === "control" ? random.between(16, 32) : random.between(8, 16)) * 1000,
     livenessMs: 60_000,
   };
 }
@@ -127,6 +128,39 @@ function drawRegisterOperations(
   return items.filter(({ atMs }) => atMs < cluster.safetyMs);
 }
 
+const VM_START_MS = 3000;
+
+function drawVmOperations(
+  random: Prng,
+  cluster: ClusterPlan,
+  machines: number,
+  nextId: () => number,
+): OperationItem[] {
+  const perSecond = random.between(20, 32);
+  const keys = random.between(3, 10);
+  const readShare = random.between(60, 90);
+  const items: OperationItem[] = [];
+  const count = Math.floor((cluster.safetyMs / 1000) * perSecond);
+  for (let n = 0; n < count; n++) {
+    const atMs = random.between(500, cluster.safetyMs - 1);
+    const key = random.below(keys);
+    // Nothing can be created before the first node has registered.
+    const isRead = atMs < VM_START_MS || random.below(100) < readShare;
+    const input = isRead ? ({ kind: "readVm" } as const) : drawVmCommand(random, key);
+    const machine = random.between(1, machines);
+    const client = random.below(cluster.clients);
+    items.push({ id: nextId(), type: "operation", atMs, client, machine, key, input });
+  }
+  return items;
+}
+
+function drawVmCommand(random: Prng, key: number): VmInput {
+  const draw = random.below(100);
+  const desired = random.chance(0.75) ? "running" : "stopped";
+  if (draw < 45) return { kind: "createVm", desired, vcpus: 1 + (key % 3) };
+  return draw < 80 ? { kind: "setDesired", desired } : { kind: "deleteVm" };
+}
+
 /** `seed` is 0 .. 2^32 - 1. */
 export function drawPlan(seed: number, profile: Profile): Plan {
   const random = new Prng(
@@ -142,7 +176,12 @@ export function drawPlan(seed: number, profile: Profile): Plan {
   const context: ShapeContext = { random: random.fork(), profile, cluster, machines, media };
   const items: PlanItem[] = [
     ...drawFaults(context, kinds, nextId),
-    ...drawRegisterOperations(random.fork(), cluster, machines, nextId),
+    ...(profile === "control" ? drawVmOperations : drawRegisterOperations)(
+      random.fork(),
+      cluster,
+      machines,
+      nextId,
+    ),
   ];
   items.sort((a, b) => a.atMs - b.atMs || a.id - b.id);
   return { version: PLAN_VERSION, seed, profile, cluster, items };

@@ -4,6 +4,7 @@
  */
 
 import { Cluster } from "./cluster.ts";
+import { VmWorkload } from "./control/vm-workload.ts";
 import { Injector } from "./injector.ts";
 import { checkRun } from "./linearizability/run-history.ts";
 import {
@@ -48,7 +49,13 @@ function registerRun(world: World, plan: Plan): Run {
     });
     machine.observe();
   };
-  return playRun(world, plan, cluster, workload, probe, { sleepsInstead: false });
+  return playRun(world, plan, cluster, workload, probe);
+}
+
+function controlRun(world: World, plan: Plan): Run {
+  const workload = new VmWorkload(world, plan);
+  const probe = (id: number, done: () => void): void => workload.probe(id, done);
+  return playRun(world, plan, workload.cluster, workload, probe);
 }
 
 function playRun<R>(
@@ -57,9 +64,9 @@ function playRun<R>(
   cluster: Cluster<R>,
   workload: Workload,
   probe: (machine: number, done: () => void) => void,
-  options: { readonly sleepsInstead: boolean },
 ): Run {
-  const injector = new Injector(cluster, plan.seed, options);
+  const sleepsInstead = plan.profile === "control";
+  const injector = new Injector(cluster, plan.seed, { sleepsInstead });
   const faults: FaultItem[] = [];
   const operations: OperationItem[] = [];
   for (const item of plan.items) {
@@ -74,6 +81,7 @@ function playRun<R>(
     }
     world.runUntil(plan.cluster.safetyMs * 1000);
     injector.heal();
+    workload.heal();
     new Settling(cluster, plan, workload, probe).run();
   };
   const reached = (): Record<string, number> => ({
@@ -95,7 +103,7 @@ export function runPlan(plan: Plan, options: RunPlanOptions = {}): Outcome {
       if (plan.version !== PLAN_VERSION) {
         throw new Violation("valid plan", `version ${String(plan.version)} is unknown`);
       }
-      run = registerRun(world, plan);
+      run = plan.profile === "control" ? controlRun(world, plan) : registerRun(world, plan);
       run.play();
       holdHistory(run.workload.history());
     });

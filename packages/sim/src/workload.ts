@@ -6,6 +6,8 @@ import type { HistoryOperation, OperationItem } from "./plan.ts";
 export interface Workload {
   /** Performs one operation of the plan; it may never be answered. */
   invoke(item: OperationItem): void;
+  /** What goes wrong by the workload's own doing does not from now on. */
+  heal(): void;
   /**
    * After healing: undefined once the machines of the core agree and everything that was
    * acknowledged is there, else what is still missing.

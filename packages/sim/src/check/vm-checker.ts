@@ -4,13 +4,13 @@
  * has room for.
  */
 
-import type { Capacity, VmSpec } from "@blixard/control";
-import { violated, type World } from "./world.ts";
+import type { Capacity } from "@blixard/control";
+import { violated, type World } from "../world/world.ts";
 
 interface Running {
   readonly host: number;
   readonly epoch: number;
-  readonly spec: VmSpec;
+  readonly spec: Capacity;
   /** On a machine that sleeps: it exists and does not execute. */
   isFrozen: boolean;
 }
@@ -27,11 +27,12 @@ export class VmChecker {
     this.#capacities = capacities;
   }
 
-  started(host: number, vmId: string, epoch: number, spec: VmSpec): void {
+  started(host: number, vmId: string, epoch: number, spec: Capacity): void {
     this.#world.note(host, `vm ${vmId.slice(-4)} starts, epoch ${epoch}`);
     this.starts++;
     const last = this.#epochs.get(vmId) ?? 0;
-    if (epoch <= last) violated(`vm ${vmId} started with epoch ${epoch} after ${last}`);
+    if (epoch <= last)
+      violated("epochs rise", `vm ${vmId} started with epoch ${epoch} after ${last}`);
     this.#epochs.set(vmId, epoch);
     const list = this.#running.get(vmId) ?? [];
     list.push({ host, epoch, spec, isFrozen: false });
@@ -65,7 +66,7 @@ export class VmChecker {
     const list = (this.#running.get(vmId) ?? []).filter(({ isFrozen }) => !isFrozen);
     if (list.length < 2) return;
     const where = list.map(({ host, epoch }) => `n${host} (epoch ${epoch})`).join(" and ");
-    violated(`vm ${vmId} runs twice: on ${where}`);
+    violated("a VM runs at most once", `vm ${vmId} runs twice: on ${where}`);
   }
 
   #checkCapacity(host: number): void {
@@ -82,7 +83,7 @@ export class VmChecker {
     }
     for (const key of ["vcpus", "memoryBytes", "diskBytes"] as const) {
       if (used[key] > capacity[key]) {
-        violated(`n${host} runs ${used[key]} ${key} and has ${capacity[key]}`);
+        violated("capacity", `n${host} runs ${used[key]} ${key} and has ${capacity[key]}`);
       }
     }
   }

@@ -1,0 +1,371 @@
+/** The control plane under a load of VMs: machines that join, clients that create, stop and delete. */
+
+import {
+  type Capacity,
+  type Command,
+  COMMAND_VERSION,
+  type CommandResult,
+  DEFAULT_LEASE_OPTIONS,
+  explain,
+  getNode,
+  getVm,
+  listVms,
+  type NodeRegistration,
+  type NodeRegistrationBase,
+  stateHash,
+  type VmRecord,
+  type VmSpec,
+} from "@blixard/control";
+import type { ProposeError } from "@blixard/raft-node";
+import { as, type Network, type NodeId, type PublicKeyHex, type VmId } from "@blixard/std";
+import { VmChecker } from "../check/vm-checker.ts";
+import { WatchChecker } from "../check/watch-checker.ts";
+import { Cluster } from "../cluster.ts";
+import type { App, Machine } from "../machine.ts";
+import type { OperationItem, Plan, VmInput, VmOperation, VmOutput } from "../plan.ts";
+import type { Workload } from "../workload.ts";
+import { violated, type World } from "../world/world.ts";
+import { Daemon } from "./daemon.ts";
+import { SimVmDriver } from "./vm-driver.ts";
+
+const MIB = 1024 * 1024;
+const CAPACITY: Capacity = { vcpus: 4, memoryBytes: 4096 * MIB, diskBytes: 0 };
+const JOIN_EVERY_US = 300_000;
+const TOKEN_HASH = "a".repeat(64);
+const WATCHERS = 3;
+
+type Response = CommandResult;
+type Mutable = { -readonly [K in keyof VmOperation]: VmOperation[K] };
+interface Invoked {
+  readonly operation: Mutable;
+  isRefused: boolean;
+}
+
+interface Node {
+  readonly driver: SimVmDriver;
+  readonly leases: Network;
+  isAdmitted: boolean;
+}
+
+export class VmWorkload implements Workload {
+  readonly cluster: Cluster<Response>;
+  readonly vms: VmChecker;
+  readonly watches: WatchChecker;
+  readonly #world: World;
+  readonly #counts: Record<string, number> = {};
+  readonly #nodes = new Map<number, Node>();
+  readonly #invoked: Invoked[] = [];
+  readonly #keys = new Set<number>();
+  #unread = new Set<number>();
+  #hasReadBack = false;
+  #round = 0;
+
+  constructor(world: World, plan: Plan) {
+    this.#world = world;
+    const count = plan.cluster.voters;
+    const ids = Array.from({ length: count }, (_, i) => i + 1);
+    this.vms = new VmChecker(world, new Map(ids.map((id) => [id, CAPACITY])));
+    this.cluster = new Cluster<Response>(world, plan.cluster, (machine) => this.#start(machine), {
+      operates: false,
+      founders: 1,
+      hardware: (id) => ({
+        cutPower: () => this.#node(id).driver.cutPower(),
+        suspend: (forUs) => this.#node(id).driver.suspend(forUs),
+      }),
+    });
+    this.watches = new WatchChecker(world, count, (id) => this.cluster.machine(id).isServing);
+    for (const machine of this.cluster.machines) this.#addNode(machine);
+    this.watches.start(WATCHERS);
+    this.#joinLater();
+  }
+
+  #node(id: number): Node {
+    return this.#nodes.get(id) ?? violated("wired", `n${id} has no driver`);
+  }
+
+  #addNode(machine: Machine<Response>): void {
+    const { host, clock, id } = machine;
+    const world = this.#world;
+    const driver = new SimVmDriver({
+      world,
+      host,
+      clock,
+      checker: this.vms,
+      random: world.stream("driver", id),
+      maxClockJumpMs: DEFAULT_LEASE_OPTIONS.maxClockJumpMs,
+    });
+    const leases = this.cluster.network.attach(host, machine.peer, 1, (from, bytes) => {
+      daemonOf(machine)?.receive(from, bytes);
+    });
+    this.#nodes.set(id, { driver, leases, isAdmitted: id === 1 });
+    // Nobody starts before it was admitted.
+    if (id > 1) machine.hold();
+  }
+
+  #start(machine: Machine<Response>): App<Response> {
+    const { id } = machine;
+    const { driver, leases } = this.#node(id);
+    return new Daemon({
+      world: this.#world,
+      machine,
+      checker: this.cluster.checker,
+      watches: this.watches,
+      driver,
+      leases,
+      options: DEFAULT_LEASE_OPTIONS,
+      registration: registrationOf(id),
+      random: this.#world.stream("driver", 1000 * machine.host.incarnation + id),
+      reached: this.#counts,
+    });
+  }
+
+  // Joining, one after the other, as an operator does.
+
+  #joinLater(): void {
+    this.#world.after(JOIN_EVERY_US, undefined, "operator", 0, () => {
+      const next = this.cluster.machines.find(({ id }) => !this.#node(id).isAdmitted);
+      if (next === undefined) return;
+      this.#joinLater();
+      this.#join(next);
+    });
+  }
+
+  #join(next: Machine<Response>): void {
+    const machine = this.cluster.machines.find(({ isServing }) => isServing);
+    const daemon = machine === undefined ? undefined : daemonOf(machine);
+    if (daemon === undefined) return;
+    // The first peer id must be taken before any is given out.
+    if (getNode(daemon.state, registrationOf(1).id) === undefined) return;
+    if (daemon.state.joinTokens.get(TOKEN_HASH) === undefined) {
+      const token = { kind: "createJoinToken", hash: TOKEN_HASH, uses: 64, expiresAtMs: 1e15 };
+      daemon.propose(token as Extract<Command, { kind: "createJoinToken" }>, () => undefined);
+      return;
+    }
+    const node = baseOf(next.id);
+    daemon.propose({ kind: "admitNode", tokenHash: TOKEN_HASH, node }, (result) => {
+      if (!result.ok || !result.value.ok || this.#node(next.id).isAdmitted) return;
+      const { peerId } = result.value.value;
+      if (peerId !== next.peer) violated("peer ids rise by one", `n${next.id} is p${peerId}`);
+      this.#node(next.id).isAdmitted = true;
+      next.release();
+    });
+  }
+
+  // The users.
+
+  #serving(from: number): Machine<Response> | undefined {
+    const { machines } = this.cluster;
+    for (let n = 0; n < machines.length; n++) {
+      const machine = machines[(from - 1 + n) % machines.length];
+      if (machine?.isServing === true) return machine;
+    }
+    return undefined;
+  }
+
+  invoke(item: OperationItem): void {
+    const { input } = item;
+    if (input.kind === "read" || input.kind === "write" || input.kind === "cas") {
+      violated("valid plan", `operation ${item.id} is not one of VMs: ${input.kind}`);
+    }
+    const machine = this.#serving(item.machine);
+    if (machine === undefined) return;
+    const { id, client, key } = item;
+    this.#invoke(machine, { model: "vm", item: id, client, key, input });
+  }
+
+  #invoke(
+    machine: Machine<Response>,
+    what: Pick<VmOperation, "model" | "item" | "client" | "key" | "input">,
+    onEnd: () => void = () => undefined,
+  ): void {
+    const daemon = daemonOf(machine);
+    if (daemon === undefined) return;
+    const invoked: Invoked = {
+      operation: { ...what, invokedUs: this.#world.nowUs },
+      isRefused: false,
+    };
+    this.#invoked.push(invoked);
+    const { key, input, item } = what;
+    this.#keys.add(key);
+    const id = vmIdOf(key);
+    if (this.#world.tracing) {
+      this.#world.line(machine.id, "operation", `#${item} ${input.kind} vm${key}`);
+    }
+    if (input.kind === "readVm") {
+      daemon.readBarrier((result) => {
+        if (!result.ok) {
+          invoked.isRefused = true;
+          return;
+        }
+        this.#return(invoked, viewOf(getVm(daemon.state, id)));
+        onEnd();
+      });
+    } else {
+      let unknown = false;
+      const onError = ({ code }: ProposeError): void => {
+        unknown = code === "OutcomeUnknown" || code === "Stopped";
+      };
+      const done = (result: Parameters<Parameters<Daemon["propose"]>[1]>[0]): void => {
+        if (result.ok) this.#return(invoked, outputOf(input, result.value));
+        else invoked.isRefused = !unknown;
+      };
+      daemon.propose(commandOf(id, key, input), done, onError);
+    }
+    machine.observe();
+  }
+
+  #return({ operation }: Invoked, output: VmOutput): void {
+    operation.returnedUs = this.#world.nowUs;
+    operation.output = output;
+    this.#counts["acked"] = (this.#counts["acked"] ?? 0) + 1;
+    if (this.#world.tracing) {
+      this.#world.line(0, "operation", `#${operation.item} -> ${output.kind}`);
+    }
+  }
+
+  // After healing.
+
+  heal(): void {
+    for (const { driver } of this.#nodes.values()) driver.isHealed = true;
+  }
+
+  unsettled(core: readonly number[]): string | undefined {
+    const { machines } = this.cluster;
+    if (core.length < machines.length) return `only ${core.join(",")} have joined`;
+    const hashes = new Set<bigint>();
+    for (const machine of machines) {
+      const daemon = daemonOf(machine);
+      if (daemon === undefined) return `n${machine.id} is down`;
+      hashes.add(stateHash(daemon.state));
+      if (machine.applied < this.cluster.checker.highestAcked) return `n${machine.id} lags`;
+    }
+    if (hashes.size > 1) return "states differ";
+    const wrong = this.#wrongVms(machines);
+    if (wrong !== undefined || !this.#hasReadBack) return wrong;
+    return this.#unread.size > 0 ? `${this.#unread.size} reads are not answered` : undefined;
+  }
+
+  /** Undefined when what should run does, and nothing else. */
+  #wrongVms([first]: readonly Machine<Response>[]): string | undefined {
+    const state = first === undefined ? undefined : daemonOf(first)?.state;
+    if (state === undefined) return "no state";
+    const running = new Map<VmId, number>();
+    for (const [id, { driver }] of this.#nodes) for (const vm of driver.live()) running.set(vm, id);
+    for (const vm of listVms(state)) {
+      const where = running.get(vm.id);
+      running.delete(vm.id);
+      const { name } = vm.spec;
+      if (vm.deleting) return `${name} is still being deleted`;
+      if (vm.phase === "failed") continue;
+      // There may be more VMs than there is room for.
+      if (vm.phase === "pending" && explain(state, vm.id)?.chosen === undefined) continue;
+      const isWanted = vm.desired === "running";
+      // One that shut itself down stays down until somebody asks for it again.
+      if (isWanted && vm.phase === "stopped" && where === undefined) continue;
+      if (isWanted !== (where !== undefined)) {
+        return `${name} is ${vm.phase}, wanted ${vm.desired}, runs on ${where ?? "none"}`;
+      }
+      if (isWanted && vm.phase !== "running") return `${name} is ${vm.phase}`;
+      if (isWanted && vm.nodeId !== registrationOf(where ?? 0).id) {
+        return `${name} runs on n${where}, but its record says ${vm.nodeId}`;
+      }
+    }
+    const [stray] = running;
+    return stray === undefined ? undefined : `${stray[0]} runs on n${stray[1]} unwanted`;
+  }
+
+  readBack(core: readonly number[]): void {
+    if (!this.#hasReadBack) this.#unread = new Set(this.#keys);
+    this.#hasReadBack = true;
+    this.#round++;
+    const keys = [...this.#unread].sort((a, b) => a - b);
+    keys.forEach((key, at) => {
+      const machine = this.cluster.machine(core[(at + this.#round) % core.length] ?? 1);
+      const input = { kind: "readVm" } as const;
+      this.#invoke(machine, { model: "vm", item: 0, client: 0, key, input }, () => {
+        this.#unread.delete(key);
+      });
+    });
+  }
+
+  probe(id: number, done: () => void): void {
+    daemonOf(this.cluster.machine(id))?.readBarrier((result) => {
+      if (result.ok) done();
+    });
+  }
+
+  history(): readonly VmOperation[] {
+    return this.#invoked.filter(({ isRefused }) => !isRefused).map(({ operation }) => operation);
+  }
+
+  reached(): Readonly<Record<string, number>> {
+    const { starts } = this.vms;
+    const { resumes, seen } = this.watches;
+    return { ...this.#counts, starts, watchResumes: resumes, watched: seen };
+  }
+}
+
+function daemonOf(machine: Machine<Response>): Daemon | undefined {
+  const { app, isRecovered } = machine;
+  return isRecovered && app instanceof Daemon ? app : undefined;
+}
+
+function vmIdOf(key: number): VmId {
+  return as<VmId>((key + 1).toString(16).padStart(16, "0"));
+}
+
+function baseOf(id: number): NodeRegistrationBase {
+  return {
+    id: as<NodeId>(id.toString(16).padStart(32, "0")),
+    name: `node-${id}`,
+    publicKey: as<PublicKeyHex>(id.toString(16).padStart(64, "0")),
+    address: `node-${id}:1`,
+  };
+}
+
+function registrationOf(id: number): NodeRegistration {
+  return {
+    ...baseOf(id),
+    peerId: as(id),
+    capacity: CAPACITY,
+    drivers: ["fake"],
+    labels: {},
+    commandVersion: COMMAND_VERSION,
+  };
+}
+
+function commandOf(vmId: VmId, key: number, input: Exclude<VmInput, { kind: "readVm" }>): Command {
+  switch (input.kind) {
+    case "createVm": {
+      const spec: VmSpec = {
+        name: `vm-${key}`,
+        image: "test",
+        vcpus: input.vcpus,
+        memoryBytes: 512 * MIB,
+        diskBytes: 0,
+        labels: {},
+        command: [],
+      };
+      return { kind: "createVm", vmId, spec, desired: input.desired };
+    }
+    case "setDesired":
+      return { kind: "setDesired", vmId, desired: input.desired };
+    case "deleteVm":
+      return { kind: "deleteVm", vmId };
+    default:
+      return input satisfies never;
+  }
+}
+
+function viewOf(vm: VmRecord | undefined): VmOutput {
+  if (vm === undefined) return { kind: "absent" };
+  return { kind: "vm", desired: vm.desired, deleting: vm.deleting };
+}
+
+function outputOf(input: VmInput, result: CommandResult): VmOutput {
+  if (result.ok) return { kind: "done" };
+  const { code } = result.error;
+  if (code === "NotFound" && input.kind !== "createVm") return { kind: "absent" };
+  if (code === "AlreadyExists" || code === "Conflict") return { kind: "refused" };
+  return violated("commands answer as they say", `${input.kind}: ${code}`);
+}
