@@ -7,7 +7,7 @@ import { assert } from "@blixard/std";
 /** What a power cut keeps or loses as one piece. */
 export const SECTOR_BYTES = 512;
 /** Lines of a failing run that the command line shows. */
-export const TRACE_LINES_MAX = 400;
+export const TRACE_LINES_MAX = 20_000;
 /** A run with more events than this is called a livelock and fails. */
 export const EVENTS_MAX = 3_000_000;
 /** Datagrams longer than this are a bug of the sender. */

@@ -38,3 +38,15 @@ test("bad arguments exit with 2 and say what was expected", () => {
     assert.match(stderr, /usage: npm run sim/);
   }
 });
+
+test("a plan from a file is run, and a failure told with its timeline", () => {
+  // Its operations are of two profiles, which no run can have.
+  const file = fileURLToPath(new URL("../testdata/plan.json", import.meta.url));
+  const { status, stderr } = sim("--plan", file);
+  assert.equal(status, 1, stderr);
+  assert.match(stderr, /broken: valid plan/);
+  assert.match(stderr, /seed 5, profile storage: 3 voters/);
+  const missing = sim("--plan", `${file}.not`);
+  assert.equal(missing.status, 2);
+  assert.match(missing.stderr, /ENOENT/);
+});

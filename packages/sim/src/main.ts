@@ -1,14 +1,15 @@
 /**
  * npm run sim -- --seed N | --seeds A..B | --minutes M
- *   [--profile raft|control|storage|liveness] [--json] [--workers N]
+ *   [--profile raft|control|storage|liveness] [--json] [--minimise] [--workers N]
+ * npm run sim -- --plan FILE
  *
  * Exit code 0: every run kept every invariant; 1: one was broken; 2: usage.
  */
 
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { TRACE_LINES_MAX } from "./limits.ts";
 import { runAll } from "./os/pool.ts";
+import { minimiseAndKeep, printRun, readPlan } from "./os/report.ts";
 import { type Profile, PROFILES } from "./plan.ts";
 import { drawPlan, profileOf } from "./swarm.ts";
 import { type FoundFailure, Tally } from "./tally.ts";
@@ -17,6 +18,8 @@ import { runPlan } from "./vopr.ts";
 const USAGE = `usage: npm run sim -- --seed N | --seeds A..B | --minutes M
   --profile P   one of ${PROFILES.join(", ")}; absent: each seed has one of its own
   --minutes M   stop after this time; without --seeds, go on from seed 1 until then
+  --minimise    takes what failed apart until little but the cause is left
+  --plan FILE   one plan, as --minimise has written it
   --workers N   threads (as many as there are cores)
   --json        one object: ok, ran, skipped, seconds, faults, events, failures ...`;
 
@@ -28,6 +31,12 @@ interface Request {
   readonly profile: Profile | undefined;
   readonly minutes: number;
   readonly workers: number;
+  readonly isJson: boolean;
+  readonly isMinimised: boolean;
+}
+
+interface FileRequest {
+  readonly plan: string;
   readonly isJson: boolean;
 }
 
@@ -67,7 +76,7 @@ function rangeOf(values: { seed?: string; seeds?: string; minutes?: string }) {
   return { from: 1, to: 0xffffffff, isBounded: false };
 }
 
-function parseRequest(args: readonly string[]): Request {
+function parseRequest(args: readonly string[]): Request | FileRequest {
   const { values } = parseArgs({
     args: [...args],
     options: {
@@ -77,8 +86,11 @@ function parseRequest(args: readonly string[]): Request {
       minutes: { type: "string" },
       workers: { type: "string" },
       json: { type: "boolean" },
+      minimise: { type: "boolean" },
+      plan: { type: "string" },
     },
   });
+  if (values.plan !== undefined) return { plan: values.plan, isJson: values.json ?? false };
   const profile = PROFILES.find((one) => one === values.profile);
   if (profile === undefined && values.profile !== undefined) {
     throw new UsageError(`--profile ${values.profile}: expected one of ${PROFILES.join(", ")}`);
@@ -92,20 +104,39 @@ function parseRequest(args: readonly string[]): Request {
     minutes: values.minutes === undefined ? Infinity : numberOf(values.minutes, "minutes"),
     workers: Math.min(asked ?? availableParallelism(), Math.ceil(runs / 8)),
     isJson: values.json ?? false,
+    isMinimised: values.minimise ?? false,
   };
 }
 
-function printFailure(failure: FoundFailure): void {
-  const { seed, profile, invariant, message, atMs } = failure;
-  console.error(`\nseed ${seed}, profile ${profile}: ${invariant}, at ${atMs.toFixed(1)} ms`);
-  console.error(message);
-  const replay = runPlan(drawPlan(seed, profile), { traceLines: TRACE_LINES_MAX });
-  for (const { atMs: at, machine, kind, text } of replay.trace ?? []) {
-    if (kind === "event") continue;
-    console.error(`${at.toFixed(1).padStart(9)} ${machine === 0 ? "  " : `n${machine}`} ${text}`);
+function printFailure(failure: FoundFailure, isMinimised: boolean): void {
+  const { seed, profile, invariant } = failure;
+  const plan = drawPlan(seed, profile);
+  console.error(`\nseed ${seed}, profile ${profile}: ${invariant}`);
+  const kept = isMinimised ? minimiseAndKeep(plan) : undefined;
+  printRun(kept?.plan ?? plan);
+  if (kept !== undefined) {
+    const { runs, isCutShort, path } = kept;
+    const [before, after] = [plan.items.length, kept.plan.items.length];
+    const more = isCutShort ? " (cut short)" : "";
+    console.error(`\nminimised in ${runs} runs: ${before} -> ${after} items${more}`);
+    console.error(`replay: npm run sim -- --plan ${path}`);
   }
-  if (replay.failure?.message !== message) console.error("the replay went another way!");
   console.error(`replay: npm run sim -- --profile ${profile} --seed ${seed}`);
+}
+
+/** One plan from a file. */
+function runFile(path: string, isJson: boolean): boolean {
+  const read = readPlan(path);
+  if ("reason" in read) throw new UsageError(`--plan: ${read.reason}`);
+  const outcome = runPlan(read.plan);
+  const { ok, failure, hash, events, simulatedMs } = outcome;
+  if (isJson) {
+    console.log(JSON.stringify({ ok, failure, hash, events, simulatedMs }));
+    return ok;
+  }
+  if (!ok) printRun(read.plan);
+  console.log(`\n${ok ? "passed" : "failed"}: ${events} events, hash ${hash}`);
+  return ok;
 }
 
 async function run(request: Request): Promise<boolean> {
@@ -139,7 +170,7 @@ async function run(request: Request): Promise<boolean> {
     console.log(JSON.stringify(summary));
     return summary.ok;
   }
-  for (const failure of summary.failures.slice(0, 3)) printFailure(failure);
+  for (const failure of summary.failures.slice(0, 3)) printFailure(failure, request.isMinimised);
   const { ran, failed, seconds, eventsPerSecond, ratio, failures, faults, reached } = summary;
   console.log(`\n${ran} runs in ${seconds} s, ${failed} failed, ${skipped} skipped`);
   console.log(`${eventsPerSecond} events/s; simulated over real time, a core: ${ratio}`);
@@ -151,7 +182,9 @@ async function run(request: Request): Promise<boolean> {
 
 async function main(args: readonly string[]): Promise<number> {
   try {
-    return (await run(parseRequest(args))) ? 0 : 1;
+    const request = parseRequest(args);
+    const isGood = "plan" in request ? runFile(request.plan, request.isJson) : await run(request);
+    return isGood ? 0 : 1;
   } catch (caught) {
     const isParsing =
       caught instanceof TypeError && "code" in caught && String(caught.code).includes("ARGS");
