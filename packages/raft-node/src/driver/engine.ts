@@ -129,6 +129,7 @@ export class Engine<Response> {
       send,
       onEnd: (peer, isDone) => {
         step(this.state, { kind: "snapshotSent", peer, ok: isDone });
+        if (!isDone) this.#snapshots.ifRotten(this.state.snapshot, () => this.takeSnapshot(true));
         this.#snapshots.prune();
       },
     });
@@ -448,10 +449,11 @@ export class Engine<Response> {
     if (this.#policy.isDue(this.applier.sinceSnapshot)) this.takeSnapshot();
   }
 
-  takeSnapshot(): void {
+  /** With `again` also where the present one stands, whose file is no good any more. */
+  takeSnapshot(again = false): void {
     const { index, term } = this.applier;
     if (this.#snapshots.isTaking || this.#loading !== undefined || this.#closed) return;
-    if (index <= this.state.snapshot.index) return;
+    if (index < this.state.snapshot.index + (again ? 0 : 1)) return;
     const meta = { index, term, conf: this.state.conf };
     const header = { meta, members: this.applier.members() };
     this.applier.noteSnapshot();

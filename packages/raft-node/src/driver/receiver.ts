@@ -9,10 +9,9 @@ import { decodeMessage } from "@blixard/raft";
 import { joinPath, perform, removeFile } from "../io.ts";
 import type { DiskIo, IoTask } from "../io.ts";
 import { TRANSFER_GIVE_UP_TICKS, TRANSFER_WINDOW } from "../limits.ts";
-import { UnknownVersionError } from "../log/format.ts";
 import { snapshotName } from "../snapshot/format.ts";
 import type { SnapshotId } from "../snapshot/format.ts";
-import { publish, readSnapshot, TEMPORARY_PREFIX } from "../snapshot/store.ts";
+import { publish, TEMPORARY_PREFIX, verifiedId } from "../snapshot/store.ts";
 import type { Envelope } from "./envelope.ts";
 import type { SnapshotMessage } from "./sender.ts";
 
@@ -165,17 +164,6 @@ function* openTemporary(path: string, previous: string | undefined): IoTask<void
   if (previous !== undefined) yield* removeFile(previous);
   yield* removeFile(path);
   yield* perform({ kind: "create", path, sizeBytes: 0 });
-}
-
-/** Undefined for a file that is not intact, or of a version that this node cannot read. */
-function* verifiedId(path: string): IoTask<SnapshotId | undefined> {
-  try {
-    const read = yield* readSnapshot(path, false);
-    return read.ok ? read.value.meta : undefined;
-  } catch (caught) {
-    if (caught instanceof UnknownVersionError) return undefined;
-    throw caught;
-  }
 }
 
 /** False when what arrived is not the snapshot that was announced. */

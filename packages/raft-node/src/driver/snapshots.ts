@@ -12,6 +12,7 @@ import {
   removeSnapshots,
   superfluous,
   temporaryName,
+  verifiedId,
   writeSnapshot,
 } from "../snapshot/store.ts";
 import type { LoadedSnapshot } from "../snapshot/store.ts";
@@ -29,6 +30,7 @@ export class Snapshots {
   #files: SnapshotId[];
   #taking = false;
   #pruning = false;
+  #checking = false;
 
   constructor(deps: SnapshotsDeps, files: readonly SnapshotId[]) {
     this.#deps = deps;
@@ -85,6 +87,17 @@ export class Snapshots {
     done: (result: Result<Result<LoadedSnapshot, string>, DiskError>) => void,
   ): void {
     this.#deps.io.run(readSnapshot(joinPath(this.#deps.dir, snapshotName(meta)), true), done);
+  }
+
+  /** Looks at a file that a receiver did not take: it may have rotted since it was written. */
+  ifRotten(meta: SnapshotId, then: () => void): void {
+    if (this.#checking || !this.has(meta)) return;
+    this.#checking = true;
+    this.#deps.io.run(verifiedId(joinPath(this.#deps.dir, snapshotName(meta))), (result) => {
+      this.#checking = false;
+      const found = result.ok ? result.value : undefined;
+      if (found?.index !== meta.index || found.term !== meta.term) then();
+    });
   }
 
   /** Removes files beyond the ones kept, and `rotten` ones. */

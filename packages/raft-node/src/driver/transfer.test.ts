@@ -332,3 +332,24 @@ test("rot in what a snapshot has made superfluous is no loss, elsewhere it is", 
   }
   assert(outcomes.has("first: fine") && outcomes.has("later: fatal"), [...outcomes].join());
 });
+
+// Found by the simulator: profile storage, seed 23.
+test("a snapshot that rots under a running leader is taken again, so that a joiner gets one", () => {
+  for (const moreEntries of [0, 5]) {
+    const cluster = new Cluster(32, SMALL);
+    cluster.found([1, 2]);
+    fill(cluster, 130, 20);
+    cluster.settle();
+    const leader = cluster.elect();
+    leader.node.takeSnapshot();
+    cluster.settle();
+    if (moreEntries > 0) fill(cluster, moreEntries, 20);
+    for (const path of leader.disk.names()) {
+      if (path.includes("snap-")) leader.disk.flip(path, leader.disk.bytes(path).length - 1);
+    }
+    const joiner = cluster.start(3);
+    add(cluster, 3);
+    const all = 130 + moreEntries;
+    cluster.until("the joiner has all", () => joiner.machine.items.length === all);
+  }
+});

@@ -6,6 +6,7 @@ import type { Result } from "@blixard/std";
 import { fileSize, joinPath, listNames, perform, readRange, removeFile } from "../io.ts";
 import type { IoTask } from "../io.ts";
 import { SNAPSHOT_CHUNK_BYTES, SNAPSHOTS_KEPT } from "../limits.ts";
+import { UnknownVersionError } from "../log/format.ts";
 import {
   CHUNK_FRAME_BYTES,
   ChunkSums,
@@ -123,4 +124,15 @@ export function superfluous(
 export function* removeSnapshots(dir: string, ids: readonly SnapshotId[]): IoTask<void> {
   for (const id of ids) yield* removeFile(joinPath(dir, snapshotName(id)));
   if (ids.length > 0) yield* perform({ kind: "syncDir", dir });
+}
+
+/** Undefined for a file that is not intact, or of a version that this node cannot read. */
+export function* verifiedId(path: string): IoTask<SnapshotId | undefined> {
+  try {
+    const read = yield* readSnapshot(path, false);
+    return read.ok ? read.value.meta : undefined;
+  } catch (caught) {
+    if (caught instanceof UnknownVersionError) return undefined;
+    throw caught;
+  }
 }
