@@ -105,9 +105,9 @@ function etcdRefusal(state: RaftState, change: AnyConfChange): StepError | undef
  * the change is committed, the other waits for its vote for ever.
  */
 function ownRemovalProblem(state: RaftState, change: AnyConfChange): string | undefined {
-  if (isJointChange(change)) return undefined;
-  const alone = change.op === "removeMember" && change.peer === state.id;
-  return alone && state.conf.voters.length === 2
+  const { voters } = state.conf;
+  const after = changeConf(state.conf, change).voters;
+  return voters.length === 2 && voters.includes(state.id) && !after.includes(state.id)
     ? "the leader of two voters cannot remove itself; transfer leadership first"
     : undefined;
 }

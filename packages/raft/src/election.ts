@@ -30,7 +30,7 @@ function enterRole(state: RaftState, role: Role): void {
   state.heartbeatElapsed = 0;
   state.votes = new Map();
   state.forced = false;
-  state.justStarted &&= role === "follower";
+  state.justStarted &&= role !== "leader";
   state.progress = new Map();
   state.sendDue = false;
   state.uncommittedBytes = 0;

@@ -32,6 +32,31 @@ function overSeeds(count: number, storm: (seed: number) => Storm, alive: boolean
   }
 }
 
+/** Members change several at a time. */
+function joint(seed: number): Storm {
+  return { ...moving(seed), founders: 1 + (seed % 4), joint: true };
+}
+
+/** Every optional part in turn, alone and together. */
+function optional(seed: number): Storm {
+  const on = (bit: number): boolean => (seed & (1 << bit)) !== 0;
+  return {
+    ...joint(seed),
+    config: {
+      preVote: on(0),
+      checkQuorum: on(1),
+      forwarding: on(2),
+      onRemoval: on(3) ? "stepDown" : "handOver",
+      ...(on(4) ? { maxInflightBytes: 150 } : {}),
+    },
+  };
+}
+
+function leased(seed: number): Storm {
+  const config = { reads: "lease", forwarding: seed % 2 === 0 } as const;
+  return { ...(seed % 3 === 0 ? joint(seed) : fixed(seed)), config, evenClocks: true };
+}
+
 /** Runs seeds until a property is broken; how it was noticed. */
 function firstFailure(count: number, storm: (seed: number) => Storm): string {
   for (let seed = 1; seed <= count; seed++) {
@@ -50,6 +75,18 @@ test("fixed members: safe in the storm, alive after it", () => {
 
 test("members come and go: safe in the storm, alive after it", () => {
   overSeeds(150, moving, true);
+});
+
+test("members change several at a time: safe in the storm, alive after it", () => {
+  overSeeds(90, joint, true);
+});
+
+test("every optional part, alone and together: safe in the storm", () => {
+  overSeeds(64, optional, false);
+});
+
+test("reads on leases are never stale, whoever pauses, crashes or is cut off", () => {
+  overSeeds(90, leased, true);
 });
 
 test("a minority loses log content: safe in the storm, repaired after it", () => {

@@ -3,9 +3,9 @@
  * index if a quorum confirms, in a round begun after the read arrived, that this member still leads.
  *
  * Lease: whoever confirmed a round sent at tick t votes for nobody else before it has counted an
- * election timeout from then on. Until a little before that the leader answers alone. It counts its
- * own ticks and those that its driver says are late, so a pause does not stretch the lease; clocks
- * may differ in rate by LEASE_DRIFT. A lease ends when leadership is offered to another member,
+ * election timeout from then on. Until a little before that the leader answers alone. It counts the
+ * ticks it is given and those that its driver says it missed, so a pause does not stretch the lease;
+ * clocks may differ in rate by LEASE_DRIFT. A lease ends when leadership is offered to another member,
  * whose votes go before any lease.
  */
 

@@ -42,7 +42,7 @@ import type { PeerId } from "@blixard/std";
 export function step(state: RaftState, input: Input): StepError | undefined {
   switch (input.kind) {
     case "tick":
-      tick(state);
+      tick(state, input.missed ?? 0);
       return undefined;
     case "message":
       return onMessage(state, input.message);
@@ -69,9 +69,11 @@ export function step(state: RaftState, input: Input): StepError | undefined {
   }
 }
 
-function tick(state: RaftState): void {
+function tick(state: RaftState, missed: number): void {
   state.electionElapsed++;
+  if (state.electionElapsed >= state.config.electionTicks) state.justStarted = false;
   if (state.role === "leader") {
+    state.reads.tick += 1 + missed;
     tickLeader(state);
   } else if (state.electionElapsed >= state.electionTimeout && promotable(state)) {
     // Who cannot campaign lets the time run on: its lease on a dead leader must not begin anew.
@@ -83,7 +85,6 @@ function tick(state: RaftState): void {
 function tickLeader(state: RaftState): void {
   const { electionTicks, heartbeatTicks } = state.config;
   state.heartbeatElapsed++;
-  state.reads.tick++;
   if (state.electionElapsed >= electionTicks) {
     state.electionElapsed = 0;
     state.transferee = 0;

@@ -277,14 +277,18 @@ export interface Restored {
 }
 
 export type Input =
-  | { readonly kind: "tick" }
+  /**
+   * `missed`: how many more ticks had gone by since the last one, by the driver's clock, as after a
+   * pause. Only leases count them.
+   */
+  | { readonly kind: "tick"; readonly missed?: number }
   | { readonly kind: "message"; readonly message: Message }
   | { readonly kind: "propose"; readonly entries: readonly Uint8Array[] }
   | { readonly kind: "proposeConf"; readonly change: AnyConfChange }
   /**
    * A quorum round begun after this input; answered in `Ready.reads` with the same context. With
    * `RaftConfig.reads` "lease" answered at once while the lease lasts; `lateTicks` is how many ticks
-   * are due by the driver's clock and not yet given: after a pause the lease is over, too.
+   * have gone by since the last one, by the driver's clock: a lease ends in a pause, too.
    */
   | { readonly kind: "readIndex"; readonly context: number; readonly lateTicks?: number }
   | { readonly kind: "campaign" }

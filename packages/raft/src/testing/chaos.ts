@@ -1,7 +1,7 @@
 /** A storm over a cluster: everything that may go wrong, drawn from one seed. */
 
 import { assert, present, utf8 } from "@blixard/std";
-import { decodeMessage, type Message } from "../index.ts";
+import { decodeMessage, membersOf, type Message, type RaftConfig } from "../index.ts";
 import { Cluster, peer, type ClusterOptions } from "./cluster.ts";
 import type { Member } from "./member.ts";
 
@@ -11,6 +11,11 @@ export interface Storm {
   readonly members: number;
   readonly founders: number;
   readonly confChanges: boolean;
+  /** Configuration changes may be joint. */
+  readonly joint?: boolean;
+  /** Clocks tick alike, but members pause, and know how long. */
+  readonly evenClocks?: boolean;
+  readonly config?: Partial<RaftConfig>;
   /** At most this many members lose log content. */
   readonly rots: number;
   readonly sins?: ClusterOptions["sins"];
@@ -24,7 +29,13 @@ export function startStorm(storm: Storm): Cluster {
     voters: founders,
     joiners: members - founders,
     seed,
-    config: { maxAppendBytes: 200, maxInflight: 3, maxApplyBytes: 300, keepEntries: seed % 3 },
+    config: {
+      maxAppendBytes: 200,
+      maxInflight: 3,
+      maxApplyBytes: 300,
+      keepEntries: seed % 3,
+      ...storm.config,
+    },
     ...(sins === undefined ? {} : { sins }),
   });
 }
@@ -48,7 +59,7 @@ function oneEvent(cluster: Cluster, storm: Storm, rotten: Set<number>): void {
   if (dice < 480) networkEvent(cluster);
   else if (dice < 680) diskEvent(cluster, member);
   else if (dice < 830) applyEvent(cluster, member);
-  else if (dice < 890) tickEvent(cluster, member);
+  else if (dice < 890) tickEvent(cluster, member, storm);
   else if (dice < 980) clientEvent(cluster, storm);
   else if (dice < (member.up ? 992 : 998)) crashEvent(cluster, member, storm, rotten);
   else partitionEvent(cluster);
@@ -83,7 +94,11 @@ function applyEvent(cluster: Cluster, member: Member): void {
   if (cluster.random.chance(0.05)) member.compact();
 }
 
-function tickEvent(cluster: Cluster, member: Member): void {
+function tickEvent(cluster: Cluster, member: Member, storm: Storm): void {
+  if (storm.evenClocks === true) {
+    for (const each of cluster.members) if (each.up) pausedTick(cluster, each);
+    return;
+  }
   // Clocks run at about the same speed, with hiccups.
   if (cluster.random.chance(0.2)) {
     for (let i = 0; i < 5 && member.up; i++) member.step({ kind: "tick" });
@@ -92,9 +107,21 @@ function tickEvent(cluster: Cluster, member: Member): void {
   }
 }
 
+/** A tick, or a part of a pause. */
+function pausedTick(cluster: Cluster, member: Member): void {
+  if (cluster.random.chance(member.missed > 0 ? 0.9 : 0.05) && member.missed < 25) {
+    member.missed++;
+    return;
+  }
+  const { missed } = member;
+  member.missed = 0;
+  member.step({ kind: "tick", missed });
+}
+
 function clientEvent(cluster: Cluster, storm: Storm): void {
   const { random, members } = cluster;
   const leaders = members.filter((m) => m.up && m.state.role === "leader");
+  if (random.chance(0.05)) followerEvent(cluster);
   const at = leaders[random.below(Math.max(1, leaders.length))];
   if (at === undefined) return;
   const dice = random.below(100);
@@ -102,15 +129,33 @@ function clientEvent(cluster: Cluster, storm: Storm): void {
     const data = utf8(`${random.below(100000)}`);
     at.step({ kind: "propose", entries: Array.from({ length: random.between(1, 4) }, () => data) });
   } else if (dice < 80) {
-    cluster.ask(at);
+    cluster.ask(at, at.missed);
   } else if (dice < 88) {
     at.step({ kind: "transferLeader", to: peer(random.between(1, members.length)) });
   } else if (dice < 90) {
     at.step({ kind: "unreachable", peer: peer(random.between(1, members.length)) });
+  } else if (storm.joint === true && random.chance(0.5)) {
+    const words = Array.from({ length: random.below(4) }, () => {
+      const letter = present(["v", "v", "v", "l", "r"][random.below(5)], "a letter");
+      return `${letter}${random.between(1, members.length)}`;
+    });
+    const transition = present((["auto", "implicit", "explicit"] as const)[random.below(3)], "one");
+    cluster.joint(words.join(" "), transition, at);
   } else if (storm.confChanges) {
     const ops = ["addVoter", "addVoter", "addLearner", "removeMember"] as const;
     cluster.change(present(ops[random.below(4)], "an op"), random.between(1, members.length), at);
   }
+}
+
+/** What clients ask of members that do not lead. */
+function followerEvent({ random, members }: Cluster): void {
+  const member = members[random.below(members.length)];
+  if (member?.up !== true) return;
+  const dice = random.below(4);
+  if (dice === 0) member.step({ kind: "propose", entries: [utf8("forwarded")] });
+  else if (dice === 1) member.step({ kind: "forgetLeader" });
+  else if (dice === 2) member.step({ kind: "campaign" });
+  else member.step({ kind: "transferLeader", to: peer(random.between(1, members.length)) });
 }
 
 function crashEvent(cluster: Cluster, member: Member, storm: Storm, rotten: Set<number>): void {
@@ -150,7 +195,8 @@ export function calm(cluster: Cluster, ticks = 300): void {
     if (leader === undefined) return false;
     const { conf, commit, id } = leader.state;
     if (commit !== leader.state.log.offset + leader.state.log.entries.length) return false;
-    return [...conf.voters, ...conf.learners].every((p) => {
+    if (conf.autoLeave) return false;
+    return membersOf(conf).every((p) => {
       const { state, appliedIndex } = cluster.member(p);
       return appliedIndex === commit && state.leader === id && state.damage.nonce === 0;
     });

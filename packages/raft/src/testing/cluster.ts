@@ -9,8 +9,10 @@ import {
   emptyConf,
   encodeMessage,
   joiner,
+  type ConfChange,
   type ConfChangeOp,
   type ConfState,
+  type JointChange,
   type Message,
   type RaftConfig,
   type ReadState,
@@ -25,6 +27,26 @@ export function peer(value: number): PeerId {
 
 export function votersOf(...ids: number[]): ConfState {
   return { ...emptyConf(), voters: ids.map(peer) };
+}
+
+const LETTERS = { v: "addVoter", l: "addLearner", r: "removeMember", u: "updateMember" } as const;
+
+export function single(op: ConfChangeOp, id: number): ConfChange {
+  return { op, peer: peer(id), context: utf8(`member ${id}`) };
+}
+
+/** "v1 l2 r3": voter 1, learner 2, without 3. */
+export function jointChange(
+  text: string,
+  transition: JointChange["transition"] = "auto",
+): JointChange {
+  const words = text.split(" ").filter((word) => word !== "");
+  const changes = words.map((word) => {
+    // Safe: the tests write only these letters, and a wrong one fails in the codec.
+    const op = LETTERS[word.slice(0, 1) as keyof typeof LETTERS];
+    return single(op, Number(word.slice(1)));
+  });
+  return { transition, changes };
 }
 
 export const TEST_CONFIG: Omit<RaftConfig, "id"> = {
@@ -202,16 +224,24 @@ export class Cluster {
   }
 
   change(op: ConfChangeOp, id: number, at: Member = this.lead()): StepError | undefined {
-    const change = { op, peer: peer(id), context: utf8(`member ${id}`) };
-    return at.step({ kind: "proposeConf", change });
+    return at.step({ kind: "proposeConf", change: single(op, id) });
+  }
+
+  /** Several at once: "v1 l2 r3". */
+  joint(
+    text: string,
+    transition: JointChange["transition"] = "auto",
+    at: Member = this.lead(),
+  ): StepError | undefined {
+    return at.step({ kind: "proposeConf", change: jointChange(text, transition) });
   }
 
   /** Asks for a linearizable read; the answer is checked against what was committed by now. */
-  ask(at: Member): { error?: StepError; read: Read } {
+  ask(at: Member, lateTicks = 0): { error?: StepError; read: Read } {
     const context = this.#nextRead++;
     const read: Read = { minIndex: this.checker.maxCommit };
     this.reads.set(context, read);
-    const error = at.step({ kind: "readIndex", context });
+    const error = at.step({ kind: "readIndex", context, lateTicks });
     return error === undefined ? { read } : { error, read };
   }
 

@@ -8,7 +8,7 @@ import {
   advance,
   applyConfChange,
   createRaft,
-  decodeConfChange,
+  decodeAnyChange,
   ready,
   step,
   type ConfState,
@@ -85,6 +85,8 @@ export class Member {
   conf: ConfState;
   appliedIndex = 0;
   durableSeq = 0;
+  /** Ticks of the clock that passed it by in a pause. */
+  missed = 0;
   readonly #config: RaftConfig;
   readonly #random: Random;
   readonly #observer: Observer;
@@ -119,6 +121,7 @@ export class Member {
     this.waiting = [];
     this.toApply = [];
     this.durableSeq = 0;
+    this.missed = 0;
     this.conf = this.disk.snapshot.conf;
     this.appliedIndex = this.disk.snapshot.index;
     this.pump();
@@ -212,7 +215,7 @@ export class Member {
     for (const entry of this.toApply.splice(0, count)) {
       assert(entry.index === this.appliedIndex + 1, "entries are applied in order");
       if (entry.kind === "config") {
-        const change = decodeConfChange(entry.data);
+        const change = decodeAnyChange(entry.data);
         this.conf = applyConfChange(this.state, change.ok ? change.value : undefined);
       }
       this.appliedIndex = entry.index;
