@@ -3,7 +3,7 @@
 import type { RaftState } from "./state.ts";
 
 /**
- * Decides as etcd-io/raft does where ours differs (docs/adr, 0008): appends leave in the very step
+ * Decides as etcd-io/raft does where ours differs (docs/adr, 0009): appends leave in the very step
  * that causes them, a member's acknowledgements of its own writes are messages to itself, every
  * commit index is persisted, and a refused configuration change leaves an empty entry.
  */

@@ -243,7 +243,7 @@ export interface RaftConfig {
   /** Followers pass proposals, reads and transfers on to the leader. Default false. */
   readonly forwarding?: boolean;
   /**
-   * Whose decisions where ours differ (docs/adr, 0008): "etcd" for its transcripts and for drivers
+   * Whose decisions where ours differ (docs/adr, 0009): "etcd" for its transcripts and for drivers
    * written against it. Default ours.
    */
   readonly dialect?: "ours" | "etcd";
