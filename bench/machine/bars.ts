@@ -16,7 +16,7 @@ export type BarName = (typeof BARS)[number]["name"];
 
 export interface Bar {
   readonly name: BarName;
-  /** Null: not measured; `reason` says why. */
+  /** Null: not measured, and `reason` says why. */
   readonly value: number | null;
   readonly unit: string;
   readonly bar: number;
@@ -25,15 +25,19 @@ export interface Bar {
   readonly reason?: string;
 }
 
-export type Measured = { readonly value: number } | { readonly reason: string };
+/** A reason beside a value says what is to be known of it. */
+export type Measured =
+  | { readonly value: number; readonly reason?: string }
+  | { readonly value?: never; readonly reason: string };
 
 export function judge(name: BarName, measured: Measured): Bar {
   const row = BARS.find((bar) => bar.name === name);
   if (row === undefined) throw new TypeError(`no bar ${name}`);
-  if ("reason" in measured) return { ...row, value: null, ok: false, reason: measured.reason };
+  const reason = measured.reason === undefined ? {} : { reason: measured.reason };
+  if (measured.value === undefined) return { ...row, value: null, ok: false, ...reason };
   const value = rounded(measured.value);
   const ok = row.better === "higher" ? value >= row.bar : value <= row.bar;
-  return { ...row, value, ok };
+  return { ...row, value, ok, ...reason };
 }
 
 /** The mean of what all its members have; a reason if one of them has none. */

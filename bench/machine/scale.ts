@@ -5,14 +5,15 @@ import { join } from "node:path";
 import { type Context, order, reasonOf, withBoth, withSeveral } from "./context.ts";
 import type { Guest, Side } from "./guest.ts";
 import { buildFiles, CMDLINE, compile, compileFile, KERNELS } from "./kernels.ts";
-import { prepare, ready, runOnce, type Task } from "./runs.ts";
+import { ready, runOnce, type Task } from "./runs.ts";
 import { rounded } from "./stats.ts";
 
 const KIB = 1024;
 const MEMORY_BYTES = 512 * 1024 * KIB;
 const TIMEOUT_MS = 120_000;
 const WORKING_SETS = [16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144].map((kib) => kib * KIB);
-const STEPS = 10_000_000;
+/** Enough for a second or so: small sets are fast. */
+const stepsFor = (bytes: number): number => (bytes <= 256 * KIB ? 60_000_000 : 10_000_000);
 /** Bytes of one generated function, about. */
 const FUNCTION_BYTES = 256;
 const FUNCTIONS_MAX = 8192;
@@ -66,16 +67,27 @@ const task = (name: string, command: string): Task => {
   return { name, group: "scale", command, timeoutMs: TIMEOUT_MS };
 };
 
-/** The same task on both; the instructions are those that ours counted. */
+async function countedRun(guest: Guest, work: Task) {
+  const before = (await guest.instructions()) ?? 0;
+  const ran = await runOnce(guest, work);
+  return { ...ran, instructions: ((await guest.instructions()) ?? 0) - before };
+}
+
+/**
+ * The same command on both, `times` times. The instructions are those that ours counted, without what it takes to
+ * get ready: that is a run of no times at all.
+ */
 async function point(
   size: number,
-  work: Task,
+  command: string,
+  times: number,
   guests: Readonly<Record<Side, Guest>>,
 ): Promise<Point> {
-  const before = (await guests.ours.instructions()) ?? 0;
-  const ours = await runOnce(guests.ours, work);
-  const instructions = ((await guests.ours.instructions()) ?? 0) - before;
+  const work = task(command, `${command} ${times}`);
+  const nothing = await countedRun(guests.ours, task(command, `${command} 0`));
+  const ours = await countedRun(guests.ours, work);
   const qemu = await runOnce(guests.qemu, work);
+  const instructions = ours.instructions - nothing.instructions;
   if (ours.checksum !== qemu.checksum) throw new Error(`${work.name}: the sides disagree`);
   return pointOf(size, instructions, ours.ms, qemu.ms);
 }
@@ -112,11 +124,10 @@ async function memory(context: Context): Promise<Scale["memory"]> {
   context.say("scale: working set, random pointers");
   const files = await buildFiles(context.folder, await compile(context.folder, ["chase"]));
   const launch = { ...files, cmdline: CMDLINE, memoryBytes: MEMORY_BYTES };
-  const steps = context.quick ? STEPS / 5 : STEPS;
   return await withBoth(launch, context, async (guests) => {
     await Promise.all([ready(guests.ours), ready(guests.qemu)]);
     return await several(WORKING_SETS, inKib, context, async (bytes) =>
-      point(bytes, task(`chase ${bytes}`, `/bench/chase ${bytes} ${steps}`), guests),
+      point(bytes, `/bench/chase ${bytes}`, stepsFor(bytes) / (context.quick ? 5 : 1), guests),
     );
   });
 }
@@ -133,7 +144,7 @@ async function code(context: Context): Promise<Scale["code"]> {
     await Promise.all([ready(guests.ours), ready(guests.qemu)]);
     return await several(FOOTPRINTS, inKib, context, async (bytes) => {
       const count = Math.min(FUNCTIONS_MAX, bytes / FUNCTION_BYTES);
-      return await point(bytes, task(`code ${bytes}`, `/bench/code ${count} ${calls}`), guests);
+      return await point(bytes, `/bench/code ${count}`, calls, guests);
     });
   });
 }
@@ -155,7 +166,6 @@ async function machines(context: Context): Promise<Scale["machines"]> {
       for (const side of order(count)) {
         await withSeveral(count, side, launch, context, async (guests) => {
           await Promise.all(guests.map(ready));
-          await Promise.all(guests.map(async (guest) => prepare(guest, "true")));
           const begun = await Promise.all(guests.map(async (guest) => guest.instructions()));
           const started = performance.now();
           await Promise.all(guests.map(async (guest) => runOnce(guest, work)));

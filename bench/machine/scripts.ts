@@ -6,7 +6,7 @@ export PATH=/usr/bin:/usr/sbin HOME=/tmp LC_ALL=C PYTHONDONTWRITEBYTECODE=1 PYTH
 cd /tmp
 echo "bench: begin"
 /bench/$1 > /tmp/out 2> /tmp/err || { echo "bench: end failed"; cat /tmp/out /tmp/err; exit 1; }
-echo "bench: end $(busybox cksum < /tmp/out | busybox cut -d ' ' -f 1)"
+echo "bench: end $(busybox md5sum < /tmp/out | busybox cut -c 1-16)"
 `;
 
 const PYTHON = `#!/usr/bin/dash

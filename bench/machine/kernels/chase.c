@@ -1,6 +1,6 @@
 /*
  * Follows pointers in a random cycle through BYTES of memory, one 64-byte line after another. How the speed
- * falls as the working set grows is what a TLB costs. usage: chase BYTES STEPS
+ * falls as the working set grows is what a TLB costs. usage: chase BYTES STEPS; 0 steps: only what comes before
  */
 
 #include "bench.h"
