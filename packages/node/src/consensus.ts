@@ -13,9 +13,19 @@ import type {
 } from "@blixard/control";
 import { checkProposable, ControlReplica, encodeCommand, stateHash } from "@blixard/control";
 import type { ConfChange, RaftStatus } from "@blixard/raft";
-import { type Member, type ProposeError, RaftNode, type RaftNodeEvent } from "@blixard/raft-node";
-import { createOsDisk } from "@blixard/raft-node";
-import type { Clock, LogIndex, Network, PeerId, Random, Result, TraceContext } from "@blixard/std";
+import {
+  bytesCodec,
+  type ClusterError,
+  type ClusterMachine,
+  type ClusterResult,
+  clusterTuning,
+  type Member,
+  noCodec,
+  RaftCluster,
+  type RaftNodeEvent,
+  systemPorts,
+} from "@blixard/raft-node";
+import type { Clock, LogIndex, Network, PeerId, Random, TraceContext } from "@blixard/std";
 import { as, BlixardError, failure } from "@blixard/std";
 import type { CommandResult } from "@blixard/control";
 import * as limits from "./limits.ts";
@@ -39,7 +49,7 @@ export interface ConsensusDeps {
   readonly onEvent: (event: RaftNodeEvent) => void;
 }
 
-function proposeFailure(error: ProposeError, operation: string, logDir: string): BlixardError {
+function clusterFailure(error: ClusterError, operation: string, logDir: string): BlixardError {
   switch (error.code) {
     case "DiskFull":
       return new BlixardError(
@@ -51,6 +61,7 @@ function proposeFailure(error: ProposeError, operation: string, logDir: string):
         ),
       );
     case "NoLeader":
+    case "NotLeader":
       return new BlixardError(
         failure(
           "NoLeader",
@@ -59,7 +70,7 @@ function proposeFailure(error: ProposeError, operation: string, logDir: string):
           "wait for an election, or see `blixard cluster status`: a majority of nodes must be up",
         ),
       );
-    case "OutcomeUnknown":
+    case "Timeout":
       return new BlixardError(
         failure(
           "OutcomeUnknown",
@@ -72,12 +83,12 @@ function proposeFailure(error: ProposeError, operation: string, logDir: string):
       return new BlixardError(
         failure(
           "TooLarge",
-          { what: "command", limit: error.limit, actual: error.limit + 1 },
+          { what: "command", limit: error.limit, actual: error.actual },
           `Cannot ${operation}: it encodes to more than ${error.limit} bytes`,
         ),
       );
     default: {
-      const reason = error.code === "Dropped" ? error.reason : error.code.toLowerCase();
+      const reason = "reason" in error ? error.reason : error.code.toLowerCase();
       return new BlixardError(
         failure(
           "Unavailable",
@@ -90,71 +101,109 @@ function proposeFailure(error: ProposeError, operation: string, logDir: string):
   }
 }
 
+type ControlCluster = RaftCluster<Uint8Array, CommandResult, never, never>;
+
+/** The replica as a machine of RaftCluster. Nothing but encoded commands ever reaches it that way. */
+function machineOf(
+  replica: ControlReplica,
+): ClusterMachine<Uint8Array, CommandResult, never, never> {
+  return {
+    command: bytesCodec,
+    response: noCodec("responses"),
+    query: noCodec("queries"),
+    answer: noCodec("answers"),
+    apply: (data, at) => replica.apply({ ...at, data }),
+    read: (query) => query,
+    snapshot: () => replica.snapshot(),
+    restore: (chunks) => replica.restore(chunks),
+  };
+}
+
+const TUNING = clusterTuning("production", {
+  tickMs: limits.TICK_MS,
+  electionTicks: limits.ELECTION_TICKS,
+  heartbeatTicks: limits.HEARTBEAT_TICKS,
+  segmentBytes: limits.SEGMENT_BYTES,
+  snapshotEveryBytes: limits.SNAPSHOT_EVERY_BYTES,
+  snapshotEveryEntries: limits.SNAPSHOT_EVERY_ENTRIES,
+  snapshotEveryMs: limits.SNAPSHOT_EVERY_MS,
+  maxCommandBytes: limits.PROPOSAL_BYTES_MAX,
+  maxPendingProposals: limits.PENDING_PROPOSALS_MAX,
+  // The control plane's commands carry their own guards against being applied twice.
+  sessions: false,
+  leaseReads: false,
+});
+
 export class Consensus {
-  readonly #raft: RaftNode<CommandResult>;
+  readonly #cluster: ControlCluster;
   readonly #machine: ControlReplica;
-  readonly #watch = new WatchHub(as<LogIndex>(0));
-  readonly #disk: { close(): Promise<void> };
+  readonly #watch: WatchHub;
   readonly #clock: Clock;
-  #timer: NodeJS.Timeout | undefined;
   readonly #bootstrap: readonly Member[] | undefined;
   readonly #logDir: string;
+  readonly #receive: (from: PeerId, message: Uint8Array) => void;
 
-  private constructor(options: ConsensusOptions, deps: ConsensusDeps, disk: OpenedDisk) {
-    this.#clock = deps.clock;
+  private constructor(
+    options: ConsensusOptions,
+    clock: Clock,
+    parts: {
+      readonly cluster: ControlCluster;
+      readonly machine: ControlReplica;
+      readonly watch: WatchHub;
+      readonly receive: (from: PeerId, message: Uint8Array) => void;
+    },
+  ) {
+    this.#clock = clock;
     this.#bootstrap = options.bootstrap;
     this.#logDir = options.dataDir;
-    this.#disk = disk.disk;
-    this.#machine = new ControlReplica({
-      onApplied: (index, changes) => {
-        this.#watch.publish(changes, index);
-        if (changes.length > 0) deps.onChange(changes);
-      },
-      onRestored: (index) => {
-        this.#watch.reset(index);
-        deps.onChange([]);
-      },
-    });
-    this.#raft = new RaftNode<CommandResult>(
-      {
-        id: options.id,
-        dir: "",
-        tickMs: limits.TICK_MS,
-        electionTicks: limits.ELECTION_TICKS,
-        heartbeatTicks: limits.HEARTBEAT_TICKS,
-        segmentBytes: limits.SEGMENT_BYTES,
-        snapshotEveryBytes: limits.SNAPSHOT_EVERY_BYTES,
-        snapshotEveryEntries: limits.SNAPSHOT_EVERY_ENTRIES,
-        maxProposalBytes: limits.PROPOSAL_BYTES_MAX,
-        maxPendingProposals: limits.PENDING_PROPOSALS_MAX,
-      },
-      {
-        disk: disk.disk,
-        network: deps.network,
-        clock: deps.clock,
-        random: deps.random,
-        machine: this.#machine,
-        onEvent: (event) => {
-          if (event.kind === "restored") this.#machine.restoredAt(event.index);
-          deps.onEvent(event);
-        },
-      },
-    );
-    disk.deliver = (completion) => this.#raft.input({ kind: "disk", completion });
+    this.#cluster = parts.cluster;
+    this.#machine = parts.machine;
+    this.#watch = parts.watch;
+    this.#receive = parts.receive;
   }
 
   static async open(options: ConsensusOptions, deps: ConsensusDeps): Promise<Consensus> {
-    const opened: OpenedDisk = await openDisk(options.dataDir);
-    return new Consensus(options, deps, opened);
+    const watch = new WatchHub(as<LogIndex>(0));
+    const machine = new ControlReplica({
+      onApplied: (index, changes) => {
+        watch.publish(changes, index);
+        if (changes.length > 0) deps.onChange(changes);
+      },
+      onRestored: (index) => {
+        watch.reset(index);
+        deps.onChange([]);
+      },
+    });
+    let receive: (from: PeerId, message: Uint8Array) => void = () => undefined;
+    const cluster = await RaftCluster.open({
+      id: options.id,
+      dir: options.dataDir,
+      machine: machineOf(machine),
+      // Peers are more than the members here: the daemon tells the transport itself.
+      transport: {
+        network: deps.network,
+        onMessage: (listener) => {
+          receive = listener;
+        },
+        setMembers: () => undefined,
+        close: () => Promise.resolve(),
+      },
+      ports: { ...systemPorts, clock: deps.clock, random: deps.random },
+      tuning: TUNING,
+      onNodeEvent: (event) => {
+        if (event.kind === "restored") machine.restoredAt(event.index);
+        deps.onEvent(event);
+      },
+    });
+    return new Consensus(options, deps.clock, { cluster, machine, watch, receive });
   }
 
   start(): void {
-    this.#raft.start(this.#bootstrap === undefined ? undefined : { members: [...this.#bootstrap] });
-    this.#timer = setInterval(() => this.#raft.input({ kind: "tick" }), limits.TICK_MS);
+    this.#cluster.start(this.#bootstrap);
   }
 
   receive(from: PeerId, message: Uint8Array): void {
-    this.#raft.input({ kind: "message", from, message });
+    this.#receive(from, message);
   }
 
   get state(): ControlState {
@@ -174,19 +223,15 @@ export class Consensus {
   }
 
   status(): RaftStatus {
-    return this.#raft.status();
+    return this.#cluster.raftStatus();
   }
 
   members(): readonly Member[] {
-    return this.#raft.members();
+    return this.#cluster.members();
   }
 
   stateHash(): string {
     return stateHash(this.#machine.state).toString(16).padStart(16, "0");
-  }
-
-  #deadline(timeoutMs: number): number {
-    return this.#clock.monotonicMs() + timeoutMs;
   }
 
   /** Resolves with the command's result once it is committed and applied on this node. */
@@ -198,12 +243,13 @@ export class Consensus {
       proposedAtMs: this.#clock.wallMs(),
     };
     const data = encodeCommand(command, meta);
-    return await new Promise((resolve, reject) => {
-      this.#raft.propose(data, this.#deadline(limits.PROPOSE_TIMEOUT_MS), (result) => {
-        if (result.ok) resolve(result.value.response);
-        else reject(proposeFailure(result.error, command.kind, this.#logDir));
-      });
-    });
+    const proposed = this.#cluster.propose(data, { timeoutMs: limits.PROPOSE_TIMEOUT_MS });
+    return this.#orThrow(await proposed, command.kind);
+  }
+
+  #orThrow<T>(result: ClusterResult<T>, operation: string): T {
+    if (result.ok) return result.value;
+    throw clusterFailure(result.error, operation, this.#logDir);
   }
 
   /** As tryPropose, but a refusal by the state machine rejects with its failure. */
@@ -215,54 +261,21 @@ export class Consensus {
 
   /** Resolves once this node's state contains everything acknowledged before the call. */
   async readBarrier(): Promise<void> {
-    await this.#index("read", (deadline, done) => this.#raft.readIndex(deadline, done));
+    this.#orThrow(await this.#cluster.readPoint(READ), "read");
   }
 
   /** Leader only: a quorum round begun after the call, and everything up to it applied here. */
   async confirmLeadership(): Promise<void> {
-    await this.#index("confirm leadership", (deadline, done) =>
-      this.#raft.confirmLeadership(deadline, done),
-    );
+    this.#orThrow(await this.#cluster.confirmLeadership(READ), "confirm leadership");
   }
 
   async changeMembership(change: ConfChange): Promise<void> {
-    await this.#index("change the membership", (deadline, done) =>
-      this.#raft.changeMembership(change, deadline, done),
-    );
-  }
-
-  async #index(
-    operation: string,
-    ask: (deadlineMs: number, done: (result: Result<LogIndex, ProposeError>) => void) => void,
-  ): Promise<LogIndex> {
-    return await new Promise((resolve, reject) => {
-      ask(this.#deadline(limits.READ_TIMEOUT_MS), (result) => {
-        if (result.ok) resolve(result.value);
-        else reject(proposeFailure(result.error, operation, this.#logDir));
-      });
-    });
+    this.#orThrow(await this.#cluster.changeMembership(change, READ), "change the membership");
   }
 
   async close(): Promise<void> {
-    await new Promise<void>((resolve) => this.#raft.stop(resolve));
-    clearInterval(this.#timer);
-    await this.#disk.close();
+    await this.#cluster.shutdown();
   }
 }
 
-type OsDisk = Awaited<ReturnType<typeof createOsDisk>>;
-type Deliver = (completion: Parameters<Parameters<typeof createOsDisk>[1]>[0]) => void;
-interface OpenedDisk {
-  readonly disk: OsDisk;
-  deliver: Deliver;
-}
-
-async function openDisk(dataDir: string): Promise<OpenedDisk> {
-  const holder: { deliver: Deliver } = {
-    deliver: () => {
-      throw new Error("a disk completion before the node was built");
-    },
-  };
-  const disk = await createOsDisk(dataDir, (completion) => holder.deliver(completion));
-  return Object.assign(holder, { disk });
-}
+const READ = { timeoutMs: limits.READ_TIMEOUT_MS };

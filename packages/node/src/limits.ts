@@ -9,6 +9,7 @@ export const HEARTBEAT_TICKS = 2;
 export const SEGMENT_BYTES = 16 * 1024 * 1024;
 export const SNAPSHOT_EVERY_BYTES = 64 * 1024 * 1024;
 export const SNAPSHOT_EVERY_ENTRIES = 50_000;
+export const SNAPSHOT_EVERY_MS = 60 * 60 * 1000;
 export const PROPOSAL_BYTES_MAX = 256 * 1024;
 export const PENDING_PROPOSALS_MAX = 4096;
 /** How long a write may take before its caller is told that the outcome is unknown. */

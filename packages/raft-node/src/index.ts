@@ -3,7 +3,7 @@
 export { raftCluster, RaftClusterBuilder } from "./cluster/builder.ts";
 export { type ClusterParts, RaftCluster } from "./cluster/cluster.ts";
 export type { ClusterCalls, SessionItem } from "./cluster/calls.ts";
-export { bytesCodec, type Codec, jsonCodec, textCodec } from "./cluster/codec.ts";
+export { bytesCodec, type Codec, jsonCodec, noCodec, textCodec } from "./cluster/codec.ts";
 export { type ClusterTuning, clusterTuning, type Preset, PRESETS } from "./cluster/options.ts";
 export { RaftSession, type SessionCarrier } from "./cluster/session.ts";
 export type * from "./cluster/types.ts";

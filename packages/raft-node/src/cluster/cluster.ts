@@ -5,7 +5,7 @@
 
 import { assert, err, ok } from "@blixard/std";
 import type { Clock, LogIndex, PeerId } from "@blixard/std";
-import type { ConfChange } from "@blixard/raft";
+import type { ConfChange, RaftStatus } from "@blixard/raft";
 
 import { RaftNode } from "../driver/raft-node.ts";
 import type { Bootstrap } from "../driver/raft-node.ts";
@@ -40,6 +40,8 @@ export interface ClusterParts<Command, Response, Query, Answer> {
   readonly transport: ClusterTransport;
   readonly ports: ClusterPorts;
   readonly tuning: ClusterTuning;
+  /** Everything that the node tells, as one union; before the listeners of `on`. */
+  readonly onNodeEvent?: (event: RaftNodeEvent) => void;
 }
 
 type Disk = Awaited<ReturnType<ClusterPorts["openDisk"]>>;
@@ -88,7 +90,10 @@ export class RaftCluster<Command, Response, Query, Answer> {
         clock: ports.clock,
         random: ports.random,
         machine: this.#host,
-        onEvent: (event) => this.#onNodeEvent(event),
+        onEvent: (event) => {
+          parts.onNodeEvent?.(event);
+          this.#onNodeEvent(event);
+        },
       },
     );
     this.calls = new ClusterCalls(this.#node, machine, tuning, ports.clock);
@@ -306,6 +311,16 @@ export class RaftCluster<Command, Response, Query, Answer> {
   /** Takes a snapshot now and releases the log behind it, unless one is under way or nothing is new. */
   takeSnapshot(): void {
     this.#node.takeSnapshot();
+  }
+
+  /** The protocol's own view: cheap, for callers that look often. */
+  raftStatus(): RaftStatus {
+    return this.#node.status();
+  }
+
+  /** Members as of what was applied here, by id. */
+  members(): readonly Member[] {
+    return this.#node.members();
   }
 
   status(): ClusterStatus {

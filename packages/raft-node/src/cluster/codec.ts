@@ -1,6 +1,6 @@
 /** How typed commands, responses, queries and answers become bytes. */
 
-import { err, ok, utf8, utf8Text } from "@blixard/std";
+import { AssertionError, err, ok, utf8, utf8Text } from "@blixard/std";
 import type { Result } from "@blixard/std";
 
 /** `decode` is given bytes from the log or the network: it validates and never throws. */
@@ -28,6 +28,16 @@ export function jsonCodec<T>(validate: (value: unknown) => T): Codec<T> {
   return {
     encode: (value) => utf8(JSON.stringify(value)),
     decode: (bytes) => attempt(() => validate(JSON.parse(utf8Text(bytes)) as unknown)),
+  };
+}
+
+/** For what a cluster is never asked, such as answers over a door that is never opened. */
+export function noCodec<T>(what: string): Codec<T> {
+  return {
+    encode: () => {
+      throw new AssertionError(`${what} are never encoded`);
+    },
+    decode: () => err(`${what} are never sent`),
   };
 }
 
