@@ -102,64 +102,104 @@ export function hash64(bytes: Uint8Array): bigint {
   return (BigInt(h1 >>> 0) << 32n) | BigInt(h2 >>> 0);
 }
 
+/**
+ * Small buffers are cut from slabs, as Node's Buffer does it: an ArrayBuffer of its own for every
+ * message costs more than writing the message. What was cut is never reused.
+ */
+interface Slab {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView;
+  used: number;
+}
+
+const SLAB_BYTES = 8192;
+
+function newSlab(size: number): Slab {
+  const buffer = new ArrayBuffer(size);
+  return { bytes: new Uint8Array(buffer), view: new DataView(buffer), used: 0 };
+}
+
+let currentSlab = newSlab(SLAB_BYTES);
+
+/** A slab with room for `size` bytes after `used`. */
+function slabFor(size: number): Slab {
+  if (size > SLAB_BYTES / 4) return newSlab(size);
+  if (currentSlab.used + size > SLAB_BYTES) currentSlab = newSlab(SLAB_BYTES);
+  return currentSlab;
+}
+
 /** Appends little-endian fields to a buffer that doubles when full. */
 export class ByteWriter {
-  #buffer: Uint8Array<ArrayBuffer>;
-  #view: DataView;
-  #at = 0;
+  #slab: Slab;
+  /** Where its part of the slab begins and ends, and where the next field goes. */
+  #start: number;
+  #end: number;
+  #at: number;
 
   constructor(capacity = 256) {
-    this.#buffer = new Uint8Array(capacity);
-    this.#view = new DataView(this.#buffer.buffer);
+    const slab = slabFor(capacity);
+    this.#slab = slab;
+    this.#start = slab.used;
+    this.#at = slab.used;
+    slab.used += capacity;
+    this.#end = slab.used;
   }
 
   get length(): number {
-    return this.#at;
+    return this.#at - this.#start;
   }
 
-  /** Call it before touching #buffer or #view: it may replace both. */
+  /** Call it before touching #slab: it may replace it. */
   #room(count: number): number {
     const at = this.#at;
-    const need = at + count;
-    if (need > this.#buffer.length) {
-      const grown = new Uint8Array(Math.max(need, this.#buffer.length * 2));
-      grown.set(this.#buffer.subarray(0, at));
-      this.#buffer = grown;
-      this.#view = new DataView(grown.buffer);
-    }
-    this.#at = need;
+    if (at + count > this.#end) return this.#grow(count);
+    this.#at = at + count;
     return at;
+  }
+
+  #grow(count: number): number {
+    const { length } = this;
+    const size = Math.max(length + count, 2 * (this.#end - this.#start));
+    const slab = slabFor(size);
+    slab.bytes.set(this.#slab.bytes.subarray(this.#start, this.#at), slab.used);
+    this.#slab = slab;
+    this.#start = slab.used;
+    slab.used += size;
+    this.#end = slab.used;
+    this.#at = this.#start + length + count;
+    return this.#start + length;
   }
 
   u8(value: number): this {
     const at = this.#room(1);
-    this.#view.setUint8(at, value);
+    this.#slab.view.setUint8(at, value);
     return this;
   }
 
   u16(value: number): this {
     const at = this.#room(2);
-    this.#view.setUint16(at, value, true);
+    this.#slab.view.setUint16(at, value, true);
     return this;
   }
 
   u32(value: number): this {
     const at = this.#room(4);
-    this.#view.setUint32(at, value, true);
+    this.#slab.view.setUint32(at, value, true);
     return this;
   }
 
   /** A safe non-negative integer in eight bytes. */
   u64(value: number): this {
     const at = this.#room(8);
-    this.#view.setUint32(at, value % 4294967296, true);
-    this.#view.setUint32(at + 4, Math.floor(value / 4294967296), true);
+    const { view } = this.#slab;
+    view.setUint32(at, value % 4294967296, true);
+    view.setUint32(at + 4, Math.floor(value / 4294967296), true);
     return this;
   }
 
   raw(bytes: Uint8Array): this {
     const at = this.#room(bytes.length);
-    this.#buffer.set(bytes, at);
+    this.#slab.bytes.set(bytes, at);
     return this;
   }
 
@@ -175,13 +215,18 @@ export class ByteWriter {
 
   /** Overwrites four bytes written earlier, as for a checksum known only at the end. */
   patchU32(at: number, value: number): this {
-    this.#view.setUint32(at, value, true);
+    this.#slab.view.setUint32(this.#start + at, value, true);
     return this;
   }
 
   /** A view of what was written; valid until the next write. */
   finish(): Uint8Array {
-    return this.#buffer.subarray(0, this.#at);
+    // What was not needed goes back, if nothing was cut behind it.
+    if (this.#slab.used === this.#end) {
+      this.#slab.used = this.#at;
+      this.#end = this.#at;
+    }
+    return this.#slab.bytes.subarray(this.#start, this.#at);
   }
 }
 
@@ -192,12 +237,10 @@ export class ShortReadError extends Error {
 /** Reads what ByteWriter wrote; every read is bounds-checked and throws ShortReadError past the end. */
 export class ByteReader {
   readonly #buffer: Uint8Array;
-  readonly #view: DataView;
   #at = 0;
 
   constructor(buffer: Uint8Array) {
     this.#buffer = buffer;
-    this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
   }
 
   get offset(): number {
@@ -220,20 +263,29 @@ export class ByteReader {
   }
 
   u8(): number {
-    return this.#view.getUint8(this.#take(1));
+    return this.#buffer[this.#take(1)] ?? 0;
   }
 
   u16(): number {
-    return this.#view.getUint16(this.#take(2), true);
+    const at = this.#take(2);
+    const b = this.#buffer;
+    return (b[at] ?? 0) | ((b[at + 1] ?? 0) << 8);
+  }
+
+  // Byte by byte: a DataView for each message costs more than it saves.
+  #word(at: number): number {
+    const b = this.#buffer;
+    const low = (b[at] ?? 0) | ((b[at + 1] ?? 0) << 8);
+    return (low | ((b[at + 2] ?? 0) << 16) | ((b[at + 3] ?? 0) << 24)) >>> 0;
   }
 
   u32(): number {
-    return this.#view.getUint32(this.#take(4), true);
+    return this.#word(this.#take(4));
   }
 
   u64(): number {
     const at = this.#take(8);
-    const value = this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * 4294967296;
+    const value = this.#word(at) + this.#word(at + 4) * 4294967296;
     if (!Number.isSafeInteger(value)) throw new ShortReadError("integer beyond 2^53");
     return value;
   }

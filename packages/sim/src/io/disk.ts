@@ -336,6 +336,7 @@ export class SimDisk implements Disk {
 
   /** A power cut's choice for one file: each unsynced change is kept, lost or torn. */
   #settle(inode: Inode): void {
+    if (inode.pending.length === 0) return;
     for (const change of inode.pending) {
       const fate = this.#random.below(3);
       if (fate === 0) continue;
