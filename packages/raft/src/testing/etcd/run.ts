@@ -64,6 +64,21 @@ export function runFile(root: string, folder: (typeof FOLDERS)[number], name: st
   return { file: join(folder, name), directives: directives.length, passed, differences };
 }
 
+/** A transcript of ours with the output that there is now, to be read and committed. */
+export function rewrite(text: string): string {
+  const env = new InteractionEnv();
+  const lines = text.split("\n");
+  const out: string[] = [];
+  let from = 0;
+  for (const directive of parseFile(text)) {
+    const end = lines.indexOf("----", directive.line);
+    out.push(...lines.slice(from, end + 1));
+    out.push(...env.handle(directive).replace(/\n+$/, "").split("\n"));
+    from = end + 1 + (directive.expected === "" ? 0 : directive.expected.split("\n").length);
+  }
+  return [...out, ""].join("\n");
+}
+
 /** Every file below `root`. */
 export function runCorpus(root: string): FileResult[] {
   return FOLDERS.flatMap((folder) => {
