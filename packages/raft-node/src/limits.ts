@@ -72,8 +72,6 @@ export const SESSIONS_MAX = 4096;
 export const SESSION_WINDOW = 1024;
 /** Bytes of answers kept for all sessions together. */
 export const SESSION_ANSWER_BYTES_MAX = 16 * 1024 * 1024;
-/** Share of the election timeout by which clocks may differ before a lease read could be stale. */
-export const LEASE_DRIFT = 0.1;
 
 /** Upper bound of ClusterTuning.maxCommandBytes: leaves room for the envelope of a session. */
 export const COMMAND_BYTES_MAX = PROPOSAL_BYTES_MAX - 64;

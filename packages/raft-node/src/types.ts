@@ -47,7 +47,7 @@ export interface RaftNodeOptions {
   readonly maxPendingProposals: number;
   /** A snapshot is also taken when the last is this old and something was applied since. */
   readonly snapshotEveryMs?: number;
-  /** Allows `leaseRead`; a member then grants no votes for one election timeout after its start. */
+  /** Leaders keep a lease (RaftConfig.reads of the protocol), which `leaseRead` uses. */
   readonly leaseReads?: boolean;
 }
 
@@ -58,12 +58,16 @@ export interface RaftNodeDeps<Response> {
   readonly random: Random;
   readonly machine: StateMachine<Response>;
   readonly onEvent: (event: RaftNodeEvent) => void;
+  /** Runs something about two milliseconds later. Absent: what could wait for company does not. */
+  readonly later?: (run: () => void) => void;
 }
 
 export type RaftNodeInput =
   | { readonly kind: "tick" }
   | { readonly kind: "message"; readonly from: PeerId; readonly message: Uint8Array }
-  | { readonly kind: "disk"; readonly completion: DiskCompletion };
+  | { readonly kind: "disk"; readonly completion: DiskCompletion }
+  /** The connection with the peer broke: not merely silence, somebody said so. A hint, may be wrong. */
+  | { readonly kind: "disconnected"; readonly peer: PeerId };
 
 export type RaftNodeEvent =
   /** Recovery from disk finished; `damaged` as in the protocol's Restored. */

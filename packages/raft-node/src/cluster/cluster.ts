@@ -9,7 +9,7 @@ import type { ConfChange, RaftStatus } from "@blixard/raft";
 
 import { RaftNode } from "../driver/raft-node.ts";
 import type { Bootstrap } from "../driver/raft-node.ts";
-import { LEASE_DRIFT, PROPOSAL_BYTES_MAX } from "../limits.ts";
+import { PROPOSAL_BYTES_MAX } from "../limits.ts";
 import type { Member, RaftNodeEvent } from "../types.ts";
 import { ENTRY_ENVELOPE_BYTES } from "./entry-codec.ts";
 import { ClusterCalls } from "./calls.ts";
@@ -90,6 +90,7 @@ export class RaftCluster<Command, Response, Query, Answer> {
         clock: ports.clock,
         random: ports.random,
         machine: this.#host,
+        ...(ports.later === undefined ? {} : { later: (run) => ports.later?.(run) }),
         onEvent: (event) => {
           parts.onNodeEvent?.(event);
           this.#onNodeEvent(event);
@@ -98,6 +99,7 @@ export class RaftCluster<Command, Response, Query, Answer> {
     );
     this.calls = new ClusterCalls(this.#node, machine, tuning, ports.clock);
     onCompletion.deliver = (completion) => this.#node.input({ kind: "disk", completion });
+    transport.onDisconnect?.((peer) => this.#node.input({ kind: "disconnected", peer }));
     transport.onMessage((from, message) => this.#node.input({ kind: "message", from, message }));
   }
 
@@ -336,9 +338,6 @@ export class RaftCluster<Command, Response, Query, Answer> {
   health(): ClusterHealth {
     return healthOf(this.status());
   }
-
-  /** The share by which clocks may differ before a lease read could be stale. */
-  static readonly leaseDrift = LEASE_DRIFT;
 
   /**
    * Takes nothing more, hands leadership over, lets the log come to rest, closes disk and transport.

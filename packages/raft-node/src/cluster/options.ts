@@ -24,7 +24,10 @@ export interface ClusterTuning {
   readonly callTimeoutMs: number;
   /** Exactly-once sessions. All members must agree; it cannot be changed later. */
   readonly sessions: boolean;
-  /** Allows lease reads; see Consistency. All members must agree. */
+  /**
+   * Allows lease reads; see Consistency. All members must agree. With leases, followers wait out an
+   * election timeout even where they saw the leader's connections break.
+   */
   readonly leaseReads: boolean;
 }
 
@@ -42,7 +45,7 @@ const PRODUCTION: ClusterTuning = {
   maxPendingProposals: 16_384,
   callTimeoutMs: 10_000,
   sessions: true,
-  leaseReads: true,
+  leaseReads: false,
 };
 
 /**

@@ -46,6 +46,8 @@ export interface ClusterTransport {
   readonly network: Network;
   /** One listener, set once before anything is delivered. */
   onMessage(listener: (from: PeerId, message: Uint8Array) => void): void;
+  /** Optional: told when the connection with a peer breaks, which hints that it died. */
+  onDisconnect?(listener: (peer: PeerId) => void): void;
   /** The members, this one included, whenever they change. */
   setMembers(members: readonly Member[]): void;
   close(): Promise<void>;
@@ -61,6 +63,8 @@ export interface ClusterPorts {
   ): Promise<Disk & { close(): Promise<void> }>;
   /** Calls `run` every `intervalMs` until the returned function is called. */
   every(intervalMs: number, run: () => void): () => void;
+  /** Runs once, about two milliseconds later. Without it, nothing waits for company. */
+  later?(run: () => void): void;
 }
 
 /** Why an operation did not succeed. Every code says whether anything may have happened. */
@@ -93,7 +97,7 @@ export type ClusterResult<T> = Result<T, ClusterError>;
  * linearizable: sees everything acknowledged before the call; one quorum round, shared by all
  *   reads that wait. On a follower: the leader is asked for the index, the read happens here.
  * lease: the same guarantee without a round while the leader's lease lasts, which assumes that no
- *   member's clock runs faster than another's by more than LEASE_DRIFT; leader only.
+ *   member's clock runs faster than another's by more than LEASE_DRIFT of the protocol; leader only.
  * stale: whatever this member has applied.
  */
 export type Consistency = "linearizable" | "lease" | "stale";

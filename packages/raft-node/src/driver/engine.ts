@@ -30,13 +30,13 @@ import type { RaftNodeDeps, RaftNodeOptions } from "../types.ts";
 import { appendTo, refusalOf } from "./admission.ts";
 import type { Refusal } from "./admission.ts";
 import { Applier, decodedChange } from "./applier.ts";
+import { CommitNotes } from "./commit-notes.ts";
 import { DiskWatch } from "./disk-watch.ts";
 import type { DiskState } from "./disk-watch.ts";
 import { decodeEnvelope, encodeEnvelope } from "./envelope.ts";
 import type { Envelope } from "./envelope.ts";
 import { Forwards } from "./forwards.ts";
 import { handOver } from "./hand-over.ts";
-import { Lease } from "./lease.ts";
 import { Outbox } from "./outbox.ts";
 import { Proposals } from "./proposals.ts";
 import type { ProposalHost } from "./proposals.ts";
@@ -47,6 +47,7 @@ import { RoleWatch } from "./role-watch.ts";
 import { SnapshotSender } from "./sender.ts";
 import { SnapshotPolicy } from "./snapshot-policy.ts";
 import { Snapshots } from "./snapshots.ts";
+import { Suspicion } from "./suspicion.ts";
 
 export interface EngineDeps<Response> extends RaftNodeDeps<Response> {
   readonly io: DiskIo;
@@ -64,9 +65,11 @@ export class Engine<Response> {
   readonly log: Log;
   readonly #life: number;
   readonly #diskWatch: DiskWatch;
-  readonly #lease: Lease;
   readonly #policy: SnapshotPolicy;
   readonly #roles = new RoleWatch();
+  readonly #suspicion: Suspicion;
+  readonly #notes: CommitNotes;
+  #tickedAtMs: number;
   readonly #outbox: Outbox;
   readonly #forwards: Forwards;
   readonly #sender: SnapshotSender;
@@ -84,8 +87,8 @@ export class Engine<Response> {
     this.#options = options;
     this.#deps = deps;
     this.log = deps.log;
+    this.#tickedAtMs = deps.clock.monotonicMs();
     const { electionTicks, tickMs } = options;
-    this.#lease = new Lease(electionTicks, tickMs);
     this.#diskWatch = new DiskWatch(deps.log, electionTicks * tickMs, (state) =>
       deps.onEvent({ kind: "disk", state }),
     );
@@ -103,6 +106,7 @@ export class Engine<Response> {
         maxInflight: limits.APPENDS_INFLIGHT_MAX,
         maxUncommittedBytes: limits.UNCOMMITTED_BYTES_MAX,
         maxApplyBytes: limits.APPLY_BYTES_MAX,
+        reads: options.leaseReads === true ? "lease" : "safe",
       },
       recovered.restored,
       random,
@@ -115,12 +119,18 @@ export class Engine<Response> {
       life: this.#life,
       self: id,
       leader: () => this.state.leader,
-      readIndex: (context) => step(this.state, { kind: "readIndex", context }),
+      readIndex: (context, isLease) => {
+        // As late as a whole timeout: whoever asked for a round gets one, lease or not.
+        const lateTicks = isLease ? this.#ticksSince(deps.clock.monotonicMs()) : electionTicks;
+        return step(this.state, { kind: "readIndex", context, lateTicks });
+      },
       send,
-      begin: () => ({ term: this.state.term, atMs: deps.clock.monotonicMs() }),
-      onConfirmed: ({ term, atMs }) => this.#lease.confirm(term, atMs),
     });
-    this.#outbox = new Outbox((message) => this.#sendMessage(message));
+    this.#suspicion = new Suspicion(this.state);
+    this.#notes = new CommitNotes((message) => this.#sendMessage(message), deps.later);
+    this.#outbox = new Outbox((message) => {
+      if (!this.#notes.hold(message)) this.#sendMessage(message);
+    });
     const onFatal = (error: DiskError): void => this.onDiskError(error);
     this.#sender = new SnapshotSender({
       io,
@@ -349,6 +359,7 @@ export class Engine<Response> {
       case "forward": {
         const leads = this.state.role === "leader" && this.state.term === envelope.term;
         this.#send(from, this.#forwards.answer(from, envelope, leads));
+        this.#notes.onForward(from);
         break;
       }
       case "forwardReply":
@@ -358,6 +369,7 @@ export class Engine<Response> {
         break;
       case "readForward":
         this.reads.onForward(from, envelope.life, envelope.id);
+        this.#notes.onForward(from);
         break;
       case "readReply":
         if (envelope.life === this.#life) this.reads.onReply(from, envelope.id, envelope.index);
@@ -379,21 +391,27 @@ export class Engine<Response> {
     const message = decodeMessage(bytes);
     // A snapshot's message comes with its file only.
     if (!message.ok || message.value.from !== from || message.value.kind === "snapshot") return;
-    if (this.#mustNotVote(message.value)) return;
     step(this.state, { kind: "message", message: message.value });
   }
 
-  /** With leases, a member that has just started may have forgotten whose lease it is part of. */
-  #mustNotVote(message: Message): boolean {
-    const { leaseReads, electionTicks } = this.#options;
-    if (leaseReads !== true || this.#tick >= electionTicks) return false;
-    return (message.kind === "vote" || message.kind === "preVote") && !message.force;
+  /** Whole ticks since the last one, by the clock. */
+  #ticksSince(nowMs: number): number {
+    return Math.floor((nowMs - this.#tickedAtMs) / this.#options.tickMs);
+  }
+
+  onDisconnected(peer: PeerId): void {
+    this.#suspicion.onDisconnected(peer, this.#tick);
+    this.pump();
   }
 
   onTick(): void {
     this.#tick++;
     const nowMs = this.#deps.clock.monotonicMs();
-    step(this.state, { kind: "tick" });
+    const missed = Math.max(0, this.#ticksSince(nowMs) - 1);
+    this.#tickedAtMs = nowMs;
+    step(this.state, { kind: "tick", missed });
+    this.#suspicion.onTick(this.#tick);
+    this.#notes.onTick(this.#tick);
     this.proposals.onTick(nowMs, this.#tick);
     this.reads.onTick(nowMs, this.#tick);
     this.#sender.onTick();
@@ -404,28 +422,10 @@ export class Engine<Response> {
 
   #watchDisk(nowMs: number): void {
     const disk = this.#diskWatch.onTick(nowMs);
-    if (disk !== "fine") this.handOver();
+    if (disk !== "fine") handOver(this.state);
     if (disk !== "hopeless") return;
     const seconds = limits.DISK_FULL_FATAL_MS / 1000;
     this.#deps.onFatal("DiskFull", `no room to write the log for ${seconds} s`);
-  }
-
-  handOver(): void {
-    this.#lease.break(this.state.term);
-    handOver(this.state);
-  }
-
-  transferLeader(to: PeerId): StepError | undefined {
-    this.#lease.break(this.state.term);
-    return step(this.state, { kind: "transferLeader", to });
-  }
-
-  /** The index at which the leader may read at once; undefined when its lease does not hold. */
-  leaseIndex(): LogIndex | undefined {
-    const { role, term, commit, transferee } = this.state;
-    if (role !== "leader" || transferee !== 0 || this.#options.leaseReads !== true)
-      return undefined;
-    return this.#lease.holds(term, this.#deps.clock.monotonicMs()) ? commit : undefined;
   }
 
   onDiskError(error: DiskError): void {
@@ -483,6 +483,7 @@ export class Engine<Response> {
 
   close(): void {
     this.#closed = true;
+    this.#notes.clear();
     this.proposals.close();
     this.reads.close();
   }

@@ -27,6 +27,7 @@ import type {
 } from "../types.ts";
 import { DiskWatch } from "./disk-watch.ts";
 import { Engine } from "./engine.ts";
+import { handOver } from "./hand-over.ts";
 import { isRepairable, recoverNode } from "./recover.ts";
 import type { RecoveredNode } from "./recover.ts";
 
@@ -239,6 +240,9 @@ export class RaftNode<Response> {
       case "message":
         this.#engine?.onMessage(input.from, input.message);
         break;
+      case "disconnected":
+        this.#engine?.onDisconnected(input.peer);
+        break;
       case "tick":
         this.#engine?.onTick();
         this.#watchSettling();
@@ -319,7 +323,7 @@ export class RaftNode<Response> {
 
   /** A linearizable read point: `done` is called once everything up to it is applied on this node. */
   readIndex(deadlineMs: number, done: (result: Result<LogIndex, ProposeError>) => void): void {
-    this.#read(deadlineMs, false, done);
+    this.#read(deadlineMs, { hereOnly: false, isLease: false }, done);
   }
 
   /** As readIndex, but answers only if this node itself leads: NoLeader otherwise. */
@@ -327,19 +331,19 @@ export class RaftNode<Response> {
     deadlineMs: number,
     done: (result: Result<LogIndex, ProposeError>) => void,
   ): void {
-    this.#read(deadlineMs, true, done);
+    this.#read(deadlineMs, { hereOnly: true, isLease: false }, done);
   }
 
   #read(
     deadlineMs: number,
-    hereOnly: boolean,
+    how: { readonly hereOnly: boolean; readonly isLease: boolean },
     done: (result: Result<LogIndex, ProposeError>) => void,
   ): void {
     const engine = this.#accepting();
     if (engine === undefined) done(this.#unavailable());
     else if (engine.reads.count >= limits.PENDING_READS_MAX) done(err({ code: "Overloaded" }));
     else {
-      engine.reads.add(deadlineMs, hereOnly, done);
+      engine.reads.add({ deadlineMs, ...how, done });
       engine.pump();
     }
   }
@@ -348,7 +352,7 @@ export class RaftNode<Response> {
   transferLeader(to: PeerId): void {
     const engine = this.#accepting();
     if (engine === undefined) return;
-    engine.transferLeader(to);
+    step(engine.state, { kind: "transferLeader", to });
     engine.pump();
   }
 
@@ -357,11 +361,7 @@ export class RaftNode<Response> {
    * `leaseReads`; without it, a round each time.
    */
   leaseRead(deadlineMs: number, done: (result: Result<LogIndex, ProposeError>) => void): void {
-    const engine = this.#accepting();
-    const index = engine?.leaseIndex();
-    if (engine === undefined || index === undefined) this.#read(deadlineMs, true, done);
-    else if (engine.reads.count >= limits.PENDING_READS_MAX) done(err({ code: "Overloaded" }));
-    else engine.reads.addConfirmed(index, deadlineMs, done);
+    this.#read(deadlineMs, { hereOnly: true, isLease: true }, done);
   }
 
   /** Takes a snapshot now, unless one is under way or there is nothing new. */
@@ -429,7 +429,7 @@ export class RaftNode<Response> {
     } else if (this.#phase === "running") {
       this.#phase = "stopping";
       this.#stopAtTick = this.#engine.tickCount + limits.STOP_TRANSFER_TICKS;
-      this.#engine.handOver();
+      handOver(this.#engine.state);
       this.#engine.pump();
       this.#tryStop();
     }

@@ -1,7 +1,7 @@
 /** Linearizable reads: an index confirmed by a quorum round, then a wait until it is applied here. */
 
 import { as, err, ok } from "@blixard/std";
-import type { LogIndex, PeerId, Result, Term } from "@blixard/std";
+import type { LogIndex, PeerId, Result } from "@blixard/std";
 import type { ReadState, StepError } from "@blixard/raft";
 
 import { FORWARD_RESEND_TICKS } from "../limits.ts";
@@ -19,6 +19,8 @@ interface Read {
   readonly deadlineMs: number;
   /** Only this node, as leader, may answer. */
   readonly hereOnly: boolean;
+  /** A lease of the leader will do instead of a round. */
+  readonly isLease: boolean;
   readonly done: Done;
 }
 
@@ -32,17 +34,8 @@ export interface ReadHost {
   readonly life: number;
   readonly self: PeerId;
   readonly leader: () => PeerId | 0;
-  readonly readIndex: (context: number) => StepError | undefined;
+  readonly readIndex: (context: number, isLease: boolean) => StepError | undefined;
   readonly send: (to: PeerId, envelope: Envelope) => boolean;
-  /** A quorum confirmed this leader in a round begun no earlier than the tick of `began`. */
-  readonly onConfirmed?: (began: ReadBegin) => void;
-  readonly begin?: () => ReadBegin;
-}
-
-/** When and in which term a read was handed to the protocol. */
-export interface ReadBegin {
-  readonly term: Term;
-  readonly atMs: number;
 }
 
 export class Reads {
@@ -51,10 +44,7 @@ export class Reads {
   /** By request id, asked of the leader over the network. */
   readonly #groups = new Map<number, Group>();
   /** By context, asked of the protocol here. */
-  readonly #own = new Map<
-    number,
-    { readonly reads: Read[]; readonly began: ReadBegin | undefined }
-  >();
+  readonly #own = new Map<number, Read[]>();
   readonly #forPeers = new Map<number, { from: PeerId; life: number; id: number }>();
   /** Confirmed, not yet applied. */
   #confirmed: { readonly index: LogIndex; readonly reads: readonly Read[] }[] = [];
@@ -70,15 +60,9 @@ export class Reads {
     return this.#count;
   }
 
-  add(deadlineMs: number, hereOnly: boolean, done: Done): void {
+  add(read: Read): void {
     this.#count++;
-    this.#waiting.push({ deadlineMs, hereOnly, done });
-  }
-
-  /** A read whose index is known already: it waits only until that is applied here. */
-  addConfirmed(index: LogIndex, deadlineMs: number, done: Done): void {
-    this.#count++;
-    this.#answered([{ deadlineMs, hereOnly: true, done }], index);
+    this.#waiting.push(read);
   }
 
   #finish(read: Read, result: Parameters<Done>[0]): void {
@@ -90,11 +74,8 @@ export class Reads {
     if (this.#waiting.length === 0) return;
     const leader = this.#host.leader();
     if (leader === this.#host.self) {
-      const context = this.#nextContext++;
-      const began = this.#host.begin?.();
-      if (this.#host.readIndex(context) !== undefined) return;
-      this.#own.set(context, { reads: this.#waiting, began });
-      this.#waiting = [];
+      this.#askHere(true);
+      this.#askHere(false);
       return;
     }
     this.#refuseHereOnly();
@@ -103,6 +84,19 @@ export class Reads {
     if (!this.#host.send(leader, { kind: "readForward", life: this.#host.life, id })) return;
     this.#groups.set(id, { reads: this.#waiting, to: leader, sentAtTick: tick });
     this.#waiting = [];
+  }
+
+  /** Those that take a lease and those that want a round are asked for apart. */
+  #askHere(isLease: boolean): void {
+    const isMixed = this.#waiting.some((read) => read.isLease !== isLease);
+    const asked = isMixed
+      ? this.#waiting.filter((read) => read.isLease === isLease)
+      : this.#waiting;
+    if (asked.length === 0) return;
+    const context = this.#nextContext++;
+    if (this.#host.readIndex(context, isLease) !== undefined) return;
+    this.#own.set(context, asked);
+    this.#waiting = isMixed ? this.#waiting.filter((read) => read.isLease !== isLease) : [];
   }
 
   #refuseHereOnly(): void {
@@ -122,7 +116,7 @@ export class Reads {
       return;
     }
     const context = this.#nextContext++;
-    if (this.#host.readIndex(context) === undefined)
+    if (this.#host.readIndex(context, false) === undefined)
       this.#forPeers.set(context, { from, life, id });
     else refuse();
   }
@@ -143,11 +137,10 @@ export class Reads {
       this.#host.send(from, { kind: "readReply", life, id, index });
       return;
     }
-    const own = this.#own.get(read.context);
-    if (own === undefined) return;
+    const reads = this.#own.get(read.context);
+    if (reads === undefined) return;
     this.#own.delete(read.context);
-    if (read.index !== undefined && own.began !== undefined) this.#host.onConfirmed?.(own.began);
-    this.#answered(own.reads, read.index);
+    this.#answered(reads, read.index);
   }
 
   /** Without an index the leader lost its place: ask again, whoever leads now. */
@@ -199,7 +192,10 @@ export class Reads {
         return read.deadlineMs > nowMs;
       });
     this.#waiting = keep(this.#waiting);
-    for (const { reads } of [...this.#own.values(), ...this.#groups.values()]) {
+    for (const reads of [
+      ...this.#own.values(),
+      ...[...this.#groups.values()].map((group) => group.reads),
+    ]) {
       const left = keep(reads);
       if (left.length < reads.length) reads.splice(0, reads.length, ...left);
     }
@@ -215,7 +211,7 @@ export class Reads {
   close(): void {
     const all = [
       ...this.#waiting.splice(0),
-      ...[...this.#own.values()].flatMap(({ reads }) => reads),
+      ...[...this.#own.values()].flat(),
       ...[...this.#groups.values()].flatMap(({ reads }) => reads),
       ...this.#confirmed.splice(0).flatMap(({ reads }) => reads),
     ];

@@ -24,7 +24,12 @@ let door: ClientDoor;
 
 before(async () => {
   const transport = createMemoryHub().connect(as<PeerId>(1));
-  const builder = raftCluster(machine).preset("testing").id(1).dir(dir).transport(transport);
+  const builder = raftCluster(machine)
+    .preset("testing")
+    .tune({ leaseReads: true })
+    .id(1)
+    .dir(dir)
+    .transport(transport);
   const elected = new Promise<void>((resolve) => {
     builder.on("role", ({ role }) => {
       if (role === "leader") resolve();

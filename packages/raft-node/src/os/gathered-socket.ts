@@ -29,8 +29,8 @@ export class GatheredSocket {
     this.#used += bytes;
     if (!this.#isScheduled) {
       this.#isScheduled = true;
-      // After the promises and callbacks of this turn, which may send more.
-      setImmediate(() => this.flush());
+      // Behind the callbacks of this turn, which may send more.
+      queueMicrotask(() => this.flush());
     }
     return room;
   }

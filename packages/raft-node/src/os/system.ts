@@ -18,4 +18,5 @@ export const systemPorts: ClusterPorts = {
     const timer = setInterval(run, intervalMs);
     return () => clearInterval(timer);
   },
+  later: (run) => void setTimeout(run, 2),
 };

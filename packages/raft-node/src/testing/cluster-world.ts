@@ -73,7 +73,7 @@ export class ClusterWorld {
   #nowMs = 1000;
 
   constructor(tuning: Partial<ClusterTuning> = {}) {
-    this.#tuning = { tickMs: TICK_MS, segmentBytes: 64 * 1024, ...tuning };
+    this.#tuning = { tickMs: TICK_MS, segmentBytes: 64 * 1024, leaseReads: true, ...tuning };
   }
 
   #ports(id: number, disk: MemoryDisk): ClusterPorts {
