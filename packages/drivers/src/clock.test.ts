@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type HostClock, hostClock, SuspendDetector } from "./clock.ts";
+import { hostClock } from "@blixard/host";
+import { type HostClock, SuspendDetector } from "./clock.ts";
 
 class FakeClock implements HostClock {
   monotonic = 1000;

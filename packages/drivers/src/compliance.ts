@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { constants, getPriority } from "node:os";
 import { after, before, describe, test } from "node:test";
+import { hostClock } from "@blixard/host";
 import { present } from "@blixard/std";
-import { hostClock } from "./clock.ts";
 import { unwellGuests } from "./compliance-guest.ts";
 import {
   all,

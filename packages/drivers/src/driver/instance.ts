@@ -3,9 +3,9 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { hostClock, syncFolder } from "@blixard/host";
 import { as, BlixardError, type Epoch, fail, toBlixardError, type VmStats } from "@blixard/std";
 import type { AgentClient } from "../agent/index.ts";
-import { hostClock } from "../clock.ts";
 import { LIMITS } from "../limits.ts";
 import { hostOs } from "../os/index.ts";
 import { killAndWait, signalProcess, waitGone } from "../os/process.ts";
@@ -16,7 +16,6 @@ import {
   loadState,
   saveState,
   statusOf,
-  syncFolder,
 } from "../state.ts";
 import type { InstanceEnd, InstanceSpec, InstanceStatus, RunOptions } from "../types.ts";
 import type { Order } from "../wire.ts";

@@ -6,8 +6,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { flushCompileCache } from "node:module";
 import { Socket } from "node:net";
+import { hostClock } from "@blixard/host";
 import { toBlixardError } from "@blixard/std";
-import { hostClock } from "../clock.ts";
 import { LIMITS } from "../limits.ts";
 import { Deadline } from "../supervisor/deadline.ts";
 import { AGENT_FD, CONSOLE_FD, CONTROL_FD } from "./child.ts";

@@ -9,8 +9,8 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { hostClock } from "@blixard/host";
 import { BlixardError, toBlixardError } from "@blixard/std";
-import { hostClock } from "../clock.ts";
 import { PanicWatch } from "../console/panic.ts";
 import type { ConsoleWriter } from "../console/writer.ts";
 import { LIMITS } from "../limits.ts";
