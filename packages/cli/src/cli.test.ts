@@ -292,3 +292,12 @@ test("stats: all VMs of this node that run, or one of them with all its counters
   assert.equal((await run("vm", "stats", "web-2")).code, 5);
   assert.equal((await run("machine", "stats", "web", "--all")).code, 2);
 });
+
+test("a guest that does not answer is seen in lists, and explained", async () => {
+  const vm = await h.client.getVm("web");
+  h.backend.vms.set(vm.id, { ...vm, health: "unresponsive" });
+  assert.match((await run("vm", "ls")).out, /\nweb +\S+ +running, unresponsive /);
+  const { out } = await run("vm", "inspect", "web");
+  assert.match(out, /\nHEALTH +its agent does not answer: see blixard vm logs web/);
+  assert.match((await run("vm", "inspect", "db")).out, /\nHEALTH +-\n/);
+});

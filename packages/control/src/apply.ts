@@ -7,7 +7,14 @@
 import { err, failure, toHex, type Failure, type LogIndex, type Term } from "@blixard/std";
 import { acquireLease, expireLease } from "./apply/leases.ts";
 import { setMaintenance } from "./apply/maintenance.ts";
-import { admitNode, createJoinToken, registerNode, removeNode } from "./apply/nodes.ts";
+import { reportHealth } from "./apply/health.ts";
+import {
+  admitNode,
+  createJoinToken,
+  registerNode,
+  removeNode,
+  setVmBounds,
+} from "./apply/nodes.ts";
 import { claimStart, placeVm } from "./apply/placement.ts";
 import { reportVm } from "./apply/report.ts";
 import { settleVm } from "./apply/settle.ts";
@@ -44,6 +51,10 @@ function dispatch(tx: Transaction, command: Command): Outcome {
       return registerNode(tx, command);
     case "removeNode":
       return removeNode(tx, command);
+    case "reportHealth":
+      return reportHealth(tx, command);
+    case "setVmBounds":
+      return setVmBounds(tx, command);
     case "reportVm":
       return reportVm(tx, command);
     case "setDesired":

@@ -19,7 +19,7 @@ import { SAMPLES } from "./testing/samples.ts";
 import { epoch, META, nodeId, registrationOf, specOf, vmId, World } from "./testing/world.ts";
 import type { Command } from "./types.ts";
 
-const golden = [1, 2].map((version) => ({
+const golden = [1, 2, 3].map((version) => ({
   version,
   lines: readFileSync(new URL(`testdata/commands.v${version}.txt`, import.meta.url), "utf8")
     .trimEnd()

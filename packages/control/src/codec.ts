@@ -41,9 +41,11 @@ export const COMMAND_VERSIONS: { readonly [K in CommandKind]: number } = Object.
   placeVm: 1,
   registerNode: 1,
   removeNode: 1,
+  reportHealth: 3,
   reportVm: 1,
   setDesired: 1,
   setMaintenance: 2,
+  setVmBounds: 3,
   settleVm: 2,
 });
 
@@ -130,6 +132,21 @@ const DECODERS: { readonly [K in CommandKind]: Decoder<CommandOf<K>> } = {
   ),
   removeNode: record<CommandOf<"removeNode">>(
     { kind: oneOf("removeNode"), nodeId: field.nodeId },
+    {},
+  ),
+  reportHealth: record<CommandOf<"reportHealth">>(
+    {
+      kind: oneOf("reportHealth"),
+      vmId: field.vmId,
+      nodeId: field.nodeId,
+      leaseEpoch,
+      epoch: field.epoch,
+      health: oneOf("responsive", "unresponsive"),
+    },
+    {},
+  ),
+  setVmBounds: record<CommandOf<"setVmBounds">>(
+    { kind: oneOf("setVmBounds"), nodeId: field.nodeId, vmBounds: field.vmBounds },
     {},
   ),
   reportVm: record<CommandOf<"reportVm">>(

@@ -3,7 +3,7 @@
 import type { CorrelationId, Epoch, NodeId, PeerId, PublicKeyHex, VmId } from "@blixard/std";
 import { utf8 } from "@blixard/std";
 import * as limits from "./limits.ts";
-import type { Capacity, VmSpec } from "./types.ts";
+import type { Capacity, VmBounds, VmSpec } from "./types.ts";
 import { counter, dictionary, integer, invalid, list, pattern, record, text } from "./validate.ts";
 import type { Decoder } from "./validate.ts";
 
@@ -83,6 +83,21 @@ export const nodeCapacity = record<Capacity>(
   },
   {},
 );
+
+const bounds = record<VmBounds>(
+  {
+    vcpusMax: integer(1, limits.NODE_VCPUS_MAX),
+    memoryBytesMin: integer(0, limits.NODE_MEMORY_BYTES_MAX, " bytes"),
+    memoryBytesMax: integer(1, limits.NODE_MEMORY_BYTES_MAX, " bytes"),
+  },
+  {},
+);
+
+export const vmBounds: Decoder<VmBounds> = (value, path) => {
+  const checked = bounds(value, path);
+  if (checked.memoryBytesMin <= checked.memoryBytesMax) return checked;
+  return invalid(value, path, "a least memory that is not above the greatest");
+};
 
 /** Whether the text may name a VM or a node. */
 export function isName(candidate: string): boolean {

@@ -6,7 +6,7 @@
 
 import { hash64, utf8, type LogIndex } from "@blixard/std";
 import * as field from "./fields.ts";
-import type { Capacity, JoinTokenRecord, NodeRecord, VmRecord, VmSpec } from "./types.ts";
+import type { Capacity, JoinTokenRecord, NodeRecord, VmBounds, VmRecord, VmSpec } from "./types.ts";
 import { boolean, counter, invalid, oneOf, record } from "./validate.ts";
 import type { Decoder } from "./validate.ts";
 
@@ -34,9 +34,15 @@ export function nodeJson(node: NodeRecord): string {
     node.leaseEpoch,
     node.createdRevision,
     node.modifiedRevision,
-    // Last and only when there is one: without it records are what they were before there was any.
-    ...(node.maintenance === undefined ? [] : [node.maintenance]),
+    // Last and only when there are any: without them records are what they were before.
+    ...nodeTail(node),
   ]);
+}
+
+function nodeTail({ maintenance, vmBounds }: NodeRecord): readonly unknown[] {
+  if (vmBounds === undefined) return maintenance === undefined ? [] : [maintenance];
+  const { vcpusMax, memoryBytesMin, memoryBytesMax } = vmBounds;
+  return [maintenance, [vcpusMax, memoryBytesMin, memoryBytesMax]];
 }
 
 export function vmJson(vm: VmRecord): string {
@@ -63,6 +69,7 @@ export function vmJson(vm: VmRecord): string {
     vm.commandExit,
     vm.createdRevision,
     vm.modifiedRevision,
+    ...(vm.health === undefined ? [] : [vm.health]),
   ]);
 }
 
@@ -92,7 +99,12 @@ export const vmRecord = record<VmRecord>(
     createdRevision: counter<LogIndex>(),
     modifiedRevision: counter<LogIndex>(),
   },
-  { nodeId: field.nodeId, reason: field.reason, commandExit: field.exitCode },
+  {
+    nodeId: field.nodeId,
+    reason: field.reason,
+    health: oneOf("unresponsive"),
+    commandExit: field.exitCode,
+  },
 );
 
 export const nodeRecord = record<NodeRecord>(
@@ -111,7 +123,7 @@ export const nodeRecord = record<NodeRecord>(
     createdRevision: counter<LogIndex>(),
     modifiedRevision: counter<LogIndex>(),
   },
-  { maintenance: oneOf("cordon", "drain", "drainDisks") },
+  { maintenance: oneOf("cordon", "drain", "drainDisks"), vmBounds: field.vmBounds },
 );
 
 export const tokenRecord = record<JoinTokenRecord>(
@@ -123,6 +135,12 @@ export const tokenRecord = record<JoinTokenRecord>(
   },
   {},
 );
+
+/** The list may be longer by what later releases have added. */
+function itemsUpTo(value: unknown, least: number, most: number, path: string): readonly unknown[] {
+  const length = Array.isArray(value) ? value.length : 0;
+  return items(value, Math.min(Math.max(length, least), most), path);
+}
 
 function items(value: unknown, count: number, path: string): readonly unknown[] {
   if (!Array.isArray(value) || value.length !== count) {
@@ -154,6 +172,11 @@ function specOf(value: unknown): Record<keyof VmSpec, unknown> {
   return { name, image, vcpus, memoryBytes, diskBytes, labels: pairs, command };
 }
 
+function boundsOf(value: unknown): Record<keyof VmBounds, unknown> {
+  const [vcpusMax, memoryBytesMin, memoryBytesMax] = items(value, 3, "vmBounds");
+  return { vcpusMax, memoryBytesMin, memoryBytesMax };
+}
+
 function capacityOf(value: unknown): Record<keyof Capacity, unknown> {
   const [vcpus, memoryBytes, diskBytes] = items(value, 3, "capacity");
   return { vcpus, memoryBytes, diskBytes };
@@ -165,7 +188,7 @@ export type AnyRecord =
   | { readonly table: "joinToken"; readonly record: JoinTokenRecord };
 
 function nodeOf(value: unknown): AnyRecord {
-  const f = items(value, Array.isArray(value) && value.length === 15 ? 15 : 14, "node");
+  const f = itemsUpTo(value, 14, 16, "node");
   const raw: Record<keyof NodeRecord, unknown> = {
     id: f[1],
     peerId: f[2],
@@ -180,13 +203,14 @@ function nodeOf(value: unknown): AnyRecord {
     leaseEpoch: f[11],
     createdRevision: f[12],
     modifiedRevision: f[13],
-    maintenance: f[14],
+    maintenance: absent(f[14]),
+    vmBounds: f[15] === undefined ? undefined : boundsOf(f[15]),
   };
   return { table: "node", record: nodeRecord(raw, "node") };
 }
 
 function vmOf(value: unknown): AnyRecord {
-  const f = items(value, 13, "vm");
+  const f = itemsUpTo(value, 13, 14, "vm");
   const raw: Record<keyof VmRecord, unknown> = {
     id: f[1],
     spec: specOf(f[2]),
@@ -200,6 +224,7 @@ function vmOf(value: unknown): AnyRecord {
     commandExit: absent(f[10]),
     createdRevision: f[11],
     modifiedRevision: f[12],
+    health: f[13],
   };
   return { table: "vm", record: vmRecord(raw, "vm") };
 }

@@ -20,6 +20,10 @@ import { nodeId, registrationOf, tokenHash, vmId, World } from "./testing/world.
 import type { NodeRecord, VmRecord } from "./types.ts";
 
 const golden = readFileSync(new URL("testdata/snapshot.v1.txt", import.meta.url), "utf8").trim();
+const bounded = readFileSync(
+  new URL("testdata/snapshot.v1-bounds.txt", import.meta.url),
+  "utf8",
+).trim();
 const drained = readFileSync(
   new URL("testdata/snapshot.v1-maintenance.txt", import.meta.url),
   "utf8",
@@ -68,6 +72,26 @@ test("a node out of service is written with one item more, and golden bytes of i
   assert.ok(restored.ok, restored.ok ? "" : restored.error);
   assert.equal(restored.value.nodes.get(nodeId(1))?.maintenance, "drainDisks");
   assert.equal(stateHash(restored.value), stateHash(world.state));
+});
+
+test("a node's bounds and a VM's health are items more, and golden bytes of them are read", () => {
+  const world = populated();
+  world.ok({ ...SAMPLES.setVmBounds });
+  const { nodeId: home = nodeId(1), epoch } = world.vm(1);
+  const { leaseEpoch } = world.node(1);
+  world.ok({ ...SAMPLES.reportHealth, vmId: vmId(1), nodeId: home, leaseEpoch, epoch });
+  assert.equal(toHex(bytesOf(world.state)), bounded);
+  const restored = restoreState([bytesOf(world.state)]);
+  assert.ok(restored.ok, restored.ok ? "" : restored.error);
+  const { vmBounds } = SAMPLES.setVmBounds;
+  assert.deepEqual(restored.value.nodes.get(nodeId(1))?.vmBounds, vmBounds);
+  assert.equal(restored.value.nodes.get(nodeId(1))?.maintenance, undefined);
+  assert.equal(restored.value.vms.get(vmId(1))?.health, "unresponsive");
+  assert.equal(stateHash(restored.value), stateHash(world.state));
+  world.ok({ ...SAMPLES.setMaintenance });
+  const both = restoreState([bytesOf(world.state)]);
+  assert.ok(both.ok, both.ok ? "" : both.error);
+  assert.deepEqual(both.value.nodes.get(nodeId(1)), world.node(1));
 });
 
 test("a restored state has the same records, hash, indexes and future", () => {

@@ -207,6 +207,7 @@ function inconsistency(vm: VmRecord, { revision }: Counters): string | undefined
   const settled = vm.phase === "pending" || vm.phase === "stopped" || vm.phase === "failed";
   if (!settled && !placed) return `is ${vm.phase}, yet on no node`;
   if (vm.deleting && !placed) return "is being deleted, yet on no node";
+  if (vm.health !== undefined && vm.phase !== "running") return `is ${vm.phase}, yet has health`;
   return vm.modifiedRevision > revision ? "is newer than the snapshot" : undefined;
 }
 

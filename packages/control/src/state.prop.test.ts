@@ -28,6 +28,10 @@ function near(prng: Prng, value: number): number {
 }
 
 function aboutVm(prng: Prng, world: World): Command {
+  if (prng.chance(0.2)) {
+    const begun = [...world.state.vms.values()].filter(({ phase }) => /^(start|runn)/.test(phase));
+    if (begun.length > 0) return aboutStart(prng, world, pick(prng, ...begun));
+  }
   const id = vmId(prng.between(1, VMS));
   const vm = world.state.vms.get(id);
   const home = vm?.nodeId ?? nodeId(prng.between(1, NODES));
@@ -72,6 +76,22 @@ function settle(prng: Prng, world: World, id: VmId): Command {
   };
 }
 
+/** Its node says that it runs, or how it does: few would get that far by chance alone. */
+function aboutStart(prng: Prng, world: World, vm: VmRecord): Command {
+  const node = vm.nodeId ?? nodeId(1);
+  const about = {
+    vmId: vm.id,
+    nodeId: node,
+    leaseEpoch: world.state.nodes.get(node)?.leaseEpoch ?? 0,
+    epoch: epoch(prng.chance(0.7) ? vm.epoch : near(prng, vm.epoch)),
+  };
+  if (vm.phase === "starting" && prng.chance(0.6)) {
+    return { kind: "reportVm", ...about, phase: "running" };
+  }
+  const to = prng.chance(0.6) ? "unresponsive" : "responsive";
+  return { kind: "reportHealth", ...about, health: to };
+}
+
 const claim = (id: VmId, node: NodeId, leaseEpoch: number): Command => ({
   kind: "claimStart",
   vmId: id,
@@ -103,7 +123,12 @@ function aboutNode(prng: Prng, world: World): Command {
         ...(["none", "none", "none", "none", "cordon", "drain", "drainDisks"] as const),
       );
       if (prng.chance(0.4)) return { kind: "setMaintenance", nodeId: id, maintenance: to };
-      return prng.chance(0.3)
+      if (prng.chance(0.35)) {
+        const memoryBytesMax = 16 * GIB * prng.between(1, 2);
+        const vmBounds = { vcpusMax: prng.between(2, 8), memoryBytesMin: 1, memoryBytesMax };
+        return { kind: "setVmBounds", nodeId: id, vmBounds };
+      }
+      return prng.chance(0.5)
         ? { kind: "removeNode", nodeId: id }
         : { kind: "createJoinToken", hash: tokenHash(prng.below(3)), uses: 2, expiresAtMs: 1 };
     }

@@ -81,7 +81,7 @@ export function dropNode(tx: Transaction, node: NodeRecord): void {
   tx.nodes.set(node.id, undefined);
 }
 
-type Volatile = "phase" | "nodeId" | "reason" | "commandExit";
+type Volatile = "phase" | "nodeId" | "reason" | "commandExit" | "health";
 
 /** The whole of a VM's condition is given each time: what is left out is absent from the record. */
 export interface VmCondition {
@@ -89,6 +89,8 @@ export interface VmCondition {
   readonly nodeId: NodeId | undefined;
   readonly reason: string | undefined;
   readonly commandExit: number | undefined;
+  /** Only of a VM that runs. */
+  readonly health?: VmRecord["health"] | undefined;
 }
 
 /** Writes the VM with fields replaced; `undefined` in `changes` makes an optional field absent. */
@@ -97,7 +99,7 @@ export function writeVm(
   vm: Omit<VmRecord, "modifiedRevision" | Volatile>,
   condition: VmCondition,
 ): VmRecord {
-  const { phase, nodeId, reason, commandExit } = condition;
+  const { phase, nodeId, reason, commandExit, health } = condition;
   const record: VmRecord = Object.freeze({
     id: vm.id,
     spec: vm.spec,
@@ -108,6 +110,7 @@ export function writeVm(
     epoch: vm.epoch,
     restarts: vm.restarts,
     ...(reason === undefined ? {} : { reason }),
+    ...(health === undefined || phase !== "running" ? {} : { health }),
     ...(commandExit === undefined ? {} : { commandExit }),
     createdRevision: vm.createdRevision,
     modifiedRevision: tx.revision,
@@ -122,8 +125,8 @@ export type VmPatch = {
 
 /** Writes the VM with some fields changed; a field given as undefined becomes absent. */
 export function changeVm(tx: Transaction, vm: VmRecord, patch: VmPatch): VmRecord {
-  const { phase, nodeId, reason, commandExit } = { ...vm, ...patch };
-  return writeVm(tx, { ...vm, ...patch }, { phase, nodeId, reason, commandExit });
+  const { phase, nodeId, reason, commandExit, health } = { ...vm, ...patch };
+  return writeVm(tx, { ...vm, ...patch }, { phase, nodeId, reason, commandExit, health });
 }
 
 /** Nothing of the VM runs or will: its record goes. */

@@ -29,6 +29,13 @@ export interface Capacity {
  */
 export type Maintenance = "cordon" | "drain" | "drainDisks";
 
+/** What a node's driver can make of one VM, however much of the node is free. */
+export interface VmBounds {
+  readonly vcpusMax: number;
+  readonly memoryBytesMin: number;
+  readonly memoryBytesMax: number;
+}
+
 export interface NodeRecord {
   readonly id: NodeId;
   readonly peerId: PeerId;
@@ -40,6 +47,8 @@ export interface NodeRecord {
   /** Names of drivers whose probe succeeded, best first. */
   readonly drivers: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
+  /** Of its driver; absent until the node says so, or when all its software is too old to. */
+  readonly vmBounds?: VmBounds;
   /** Highest command version this node's software understands. */
   readonly commandVersion: number;
   /** "up" while it holds its lease; "lost" from ExpireLease until AcquireLease; "joining" before the first. */
@@ -91,6 +100,8 @@ export interface VmRecord {
   /** Starts since it last settled or the user touched it: drives back-off and "failed". */
   readonly restarts: number;
   readonly reason?: string;
+  /** Of a running VM whose agent has stopped to answer its node. */
+  readonly health?: "unresponsive";
   /** Exit code of `spec.command` once it ended. */
   readonly commandExit?: number;
   readonly createdRevision: Revision;
@@ -183,6 +194,17 @@ export type Command =
       readonly nodeId: NodeId;
       readonly leaseEpoch: number;
       readonly epoch: Epoch;
+    }
+  /** By the node, after it registered: its registration keeps them while its drivers are the same. */
+  | { readonly kind: "setVmBounds"; readonly nodeId: NodeId; readonly vmBounds: VmBounds }
+  /** By the VM's node, about a VM that runs; refused as a report is. */
+  | {
+      readonly kind: "reportHealth";
+      readonly vmId: VmId;
+      readonly nodeId: NodeId;
+      readonly leaseEpoch: number;
+      readonly epoch: Epoch;
+      readonly health: "responsive" | "unresponsive";
     }
   | {
       readonly kind: "createJoinToken";

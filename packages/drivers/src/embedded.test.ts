@@ -46,6 +46,7 @@ function changed(change: (config: EmbeddedMachineConfig) => object): SupervisedD
   const real = new EmbeddedBackend();
   const backend: Backend = {
     name: "embedded",
+    bounds: real.bounds,
     probe: () => real.probe(),
     prepare: (spec, folder) => real.prepare(spec, folder),
     machine: async (spec, folder) => {

@@ -29,6 +29,8 @@ export const LIMITS = {
 
   vcpus: 255,
   memoryBytesMin: 64 * 1024 * 1024,
+  /** More than any host has. */
+  memoryBytesMax: 16 * 1024 ** 4,
   /** An embedded machine's memory shares 2 GiB of address space with its tables. */
   embeddedMemoryBytesMax: 1792 * 1024 * 1024,
   /** Of a guest under the interpreter between two looks at the deadline and at what came in: some 4 ms. */

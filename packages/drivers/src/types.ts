@@ -73,8 +73,17 @@ export interface InstanceStatus {
 
 export type { ExecEvent, ExecRequest, ExecSession } from "@blixard/std";
 
+/** What a driver can make of one VM, however large its host is. */
+export interface VmBounds {
+  readonly vcpusMax: number;
+  readonly memoryBytesMin: number;
+  readonly memoryBytesMax: number;
+}
+
 export interface VmDriver {
   readonly name: string;
+  /** `create` refuses (InvalidArgument) what lies outside. */
+  readonly bounds: VmBounds;
   probe(): Promise<Probe>;
   /** Makes folder and disk; doing it again with the same spec changes nothing. */
   create(spec: InstanceSpec): Promise<void>;

@@ -228,6 +228,19 @@ test("a VM larger than every node is refused with a reason for each", async () =
   });
 });
 
+test("a VM that no node's driver could make is refused, once the nodes have told what theirs can", async () => {
+  await until("the drivers' bounds", async () => {
+    const { items } = await node(0).client.listNodes();
+    return items.every(({ vmBounds }) => vmBounds !== undefined) || undefined;
+  });
+  const spec = { name: "mouse", image: "base", memoryBytes: 16 * MIB };
+  await assert.rejects(node(1).client.createVm(spec), (thrown) => {
+    assert.ok(thrown instanceof BlixardError && thrown.failure.code === "NoCapacity");
+    assert.match(thrown.message, /its driver fake gives a VM at least 64 MiB memory, not 16 MiB/);
+    return true;
+  });
+});
+
 test("a drained node's VMs run on elsewhere, and it is given none until it is back", async () => {
   const before = await running("a");
   const at = nodes.findIndex(({ made }) => made.nodeId === before.nodeId);

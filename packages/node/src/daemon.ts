@@ -41,6 +41,7 @@ import { decodeMember, encodeMember, peerInfo } from "./member.ts";
 import { ownIdentity } from "./own-identity.ts";
 import { Reconciler } from "./reconciler.ts";
 import { VmAccess } from "./vm-access.ts";
+import { vmBoundsTeller } from "./vm-bounds.ts";
 
 export interface DaemonOptions {
   readonly dataDir: string;
@@ -299,6 +300,12 @@ class Daemon implements RunningDaemon {
     void this.#register(identity, consensus, chosen, propose, () => {
       this.#current = true;
       this.#setPeers(transport, consensus);
+      if (chosen.available) {
+        const { bounds } = driver;
+        const tell = vmBoundsTeller({ self, bounds, state, propose, log });
+        tell();
+        this.#every(limits.VM_BOUNDS_EVERY_MS, tell);
+      }
       const record = getNode(consensus.state, self);
       lease.client.begin(reconciler.liveCount() > 0 ? record?.leaseEpoch : undefined);
     });

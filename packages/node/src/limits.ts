@@ -37,6 +37,9 @@ export const WATCH_HISTORY_EVENTS = 10_000;
 /** Events waiting for one slow watcher before it is cut off and has to resume. */
 export const WATCH_QUEUE_EVENTS = 1_000;
 
+/** How often a node looks whether the cluster knows its driver's bounds. */
+export const VM_BOUNDS_EVERY_MS = 1000;
+
 /** What a node answers about one VM's statistics. */
 export const STATS_BYTES_MAX = 256 * 1024;
 

@@ -82,6 +82,10 @@ export const Vm = z
     epoch: count,
     restarts: count,
     reason: z.string().optional(),
+    health: z
+      .enum(["unresponsive"])
+      .optional()
+      .openapi({ description: "Of a running VM whose agent has stopped to answer its node." }),
     commandExit: z.int().optional(),
     createdRevision: revision,
     modifiedRevision: revision,
@@ -102,6 +106,10 @@ export const NodeResource = z
     capacity: Capacity,
     drivers: z.array(z.string()),
     labels: strings,
+    vmBounds: z
+      .strictObject({ vcpusMax: count, memoryBytesMin: count, memoryBytesMax: count })
+      .optional()
+      .openapi({ description: "What its driver can make of one VM; absent until it says so." }),
     commandVersion: z.int(),
     state: z.enum(["joining", "up", "lost"]),
     maintenance: z

@@ -17,7 +17,14 @@ function nodeOf(vm: VmRecord, names: ReadonlyMap<string, string>): string {
 }
 
 function phaseOf(vm: VmRecord): string {
-  return vm.deleting ? `${vm.phase}, deleting` : vm.phase;
+  const marks = [vm.health ?? "", vm.deleting ? "deleting" : ""].filter((mark) => mark !== "");
+  return [vm.phase, ...marks].join(", ");
+}
+
+/** What the marks mean, and what to do about them. */
+function healthOf({ health, spec }: VmRecord): string {
+  if (health === undefined) return "";
+  return `its agent does not answer: see blixard vm logs ${spec.name}, or stop and start it`;
 }
 
 export function vmColumns(names: ReadonlyMap<string, string>): readonly Column<VmRecord>[] {
@@ -51,6 +58,7 @@ export function vmFields(names: ReadonlyMap<string, string>): readonly Column<Vm
     { title: "EPOCH", value: (vm) => String(vm.epoch) },
     { title: "RESTARTS", value: (vm) => String(vm.restarts) },
     { title: "REASON", value: (vm) => vm.reason ?? "" },
+    { title: "HEALTH", value: healthOf },
     {
       title: "COMMAND EXIT",
       value: (vm) => (vm.commandExit === undefined ? "" : String(vm.commandExit)),

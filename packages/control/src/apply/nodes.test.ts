@@ -4,6 +4,7 @@ import { as, type LogIndex, type PeerId } from "@blixard/std";
 import { applyCommand } from "../apply.ts";
 import { encodeCommand } from "../codec.ts";
 import { JOIN_TOKENS_MAX } from "../limits.ts";
+import { SAMPLES } from "../testing/samples.ts";
 import { META, nodeId, publicKey, registrationOf, tokenHash, World } from "../testing/world.ts";
 import type { Command } from "../types.ts";
 
@@ -171,4 +172,22 @@ test("an entry applied twice is refused with an alarm and changes nothing", () =
   const again = applyCommand(world.state, at, bytes);
   assert.equal(again.ok, false);
   assert.match((!again.ok && again.alarm) || "", /entry 5 was applied after entry 5/);
+});
+
+test("a node's bounds stay while its drivers do, and are told once", () => {
+  const world = new World();
+  world.addNode(1);
+  assert.equal(world.refused({ ...SAMPLES.setVmBounds, nodeId: nodeId(9) }).code, "NotFound");
+  world.ok({ ...SAMPLES.setVmBounds });
+  const { vmBounds } = SAMPLES.setVmBounds;
+  assert.deepEqual(world.node(1).vmBounds, vmBounds);
+  assert.deepEqual(world.ok({ ...SAMPLES.setVmBounds }).changes, []);
+  const labels = { zone: "b" };
+  world.ok({ kind: "registerNode", node: registrationOf(1, { labels }) });
+  assert.deepEqual(world.node(1).vmBounds, vmBounds);
+  world.ok({ kind: "registerNode", node: registrationOf(1, { labels, drivers: ["other"] }) });
+  assert.ok(!("vmBounds" in world.node(1)));
+  const backwards = { vcpusMax: 1, memoryBytesMin: 2, memoryBytesMax: 1 };
+  const refused = world.refused({ ...SAMPLES.setVmBounds, vmBounds: backwards });
+  assert.match(refused.message, /not above the greatest/);
 });

@@ -63,10 +63,12 @@ export function registerNode(tx: Transaction, { node }: CommandOf<"registerNode"
   }
   const foreign = otherKey(before, node);
   if (foreign !== undefined) return foreign;
-  const { state, maintenance, leaseEpoch, createdRevision, modifiedRevision } = before;
+  const { state, maintenance, vmBounds, leaseEpoch, createdRevision, modifiedRevision } = before;
+  const sameDrivers = node.drivers.join() === before.drivers.join();
   const kept = {
     state,
     ...(maintenance === undefined ? {} : { maintenance }),
+    ...(vmBounds === undefined || !sameDrivers ? {} : { vmBounds }),
     leaseEpoch,
     createdRevision,
   };
@@ -74,6 +76,18 @@ export function registerNode(tx: Transaction, { node }: CommandOf<"registerNode"
   if (nodeJson(again) === nodeJson(before)) return ok({ node: before, peerId: before.peerId });
   const after = writeNode(tx, { ...node, ...kept });
   return ok({ node: after, peerId: after.peerId });
+}
+
+/** Says the same twice: one revision. Refused only when there is no such node. */
+export function setVmBounds(
+  tx: Transaction,
+  { nodeId, vmBounds }: CommandOf<"setVmBounds">,
+): Outcome {
+  const node = readNode(tx, nodeId);
+  if (node === undefined) return noSuchNode(nodeId);
+  const after = { ...node, vmBounds };
+  if (nodeJson(after) === nodeJson(node)) return ok({ node });
+  return ok({ node: writeNode(tx, after) });
 }
 
 /** Refused while VMs may run there: a node that is lost runs none, one that is up must be empty. */

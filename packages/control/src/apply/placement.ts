@@ -3,7 +3,7 @@
 import { as, err, failure, ok, type Epoch } from "@blixard/std";
 import { outOfService } from "../maintenance.ts";
 import { usage } from "../state.ts";
-import { shortfall } from "../planner/fit.ts";
+import { outOfBounds, shortfall } from "../planner/fit.ts";
 import { changeVm, readNode, readVm, type Outcome, type Transaction } from "../transaction.ts";
 import type { Command, VmPhase } from "../types.ts";
 import { beingDeleted, conflict, noSuchNode, noSuchVm, staleLease } from "./refuse.ts";
@@ -32,7 +32,8 @@ export function placeVm(
   if (node.state !== "up") return conflict(`Node ${node.name} holds no lease: it is ${node.state}`);
   const closed = outOfService(node);
   if (closed !== undefined) return conflict(`VM ${name} cannot go to ${node.name}: ${closed}`);
-  const why = shortfall(vm.spec, node.capacity, usage(tx.state, nodeId));
+  const why =
+    outOfBounds(vm.spec, node) ?? shortfall(vm.spec, node.capacity, usage(tx.state, nodeId));
   if (why !== undefined) {
     const message = `VM ${name} does not fit node ${node.name}: ${why}`;
     const nodes = [{ node: node.name, why }];

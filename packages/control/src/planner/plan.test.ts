@@ -155,6 +155,41 @@ test("canEverFit refuses what no node could hold even empty", () => {
   assert.match(never.error.message, /node-1: needs 99 vCPUs, 8 free even when empty/);
 });
 
+test("a driver's bounds are told for each node, and keep a VM from being placed or created", () => {
+  const world = new World();
+  world.addNode(1);
+  world.addNode(2);
+  const vmBounds = { vcpusMax: 1, memoryBytesMin: GIB / 16, memoryBytesMax: 2 * GIB };
+  const bound = (node: number, over: object = {}): void => {
+    world.ok({
+      kind: "setVmBounds",
+      nodeId: nodeId(node),
+      vmBounds: { ...vmBounds, ...over },
+    });
+  };
+  bound(1);
+  world.addVm(1, { vcpus: 2 });
+  assert.deepEqual(chosenBy(plan(world.state)), ["1@2"], "what is not known of is not refused");
+  bound(2);
+  assert.deepEqual(plan(world.state).placements, []);
+  const why = explain(world.state, vmId(1))?.nodes.map((node) => node.why);
+  assert.equal(why?.[0], "its driver fake gives a VM at most 1 vCPU, not 2");
+  const { modifiedRevision: atRevision } = world.vm(1);
+  const place = { kind: "placeVm", vmId: vmId(1), nodeId: nodeId(2), atRevision } as const;
+  assert.match(world.refused(place).message, /does not fit node node-2: its driver fake/);
+  const never = (over: object): string => {
+    const found = canEverFit(world.state, specOf("x", over));
+    assert.ok(!found.ok && found.error.code === "NoCapacity");
+    return found.error.message;
+  };
+  assert.match(never({ vcpus: 2 }), /No node .* node-1: its driver fake gives .*, node-2: its/);
+  assert.match(never({ memoryBytes: GIB / 64 }), /at least 64 MiB memory, not 16 MiB/);
+  assert.match(never({ memoryBytes: 3 * GIB, vcpus: 3 }), /1 vCPU, not 3; at most 2 GiB memory/);
+  bound(2, { vcpusMax: 4 });
+  assert.ok(canEverFit(world.state, specOf("x", { vcpus: 2 })).ok);
+  assert.deepEqual(chosenBy(plan(world.state)), ["1@2"]);
+});
+
 test("bytes in words", () => {
   assert.equal(formatBytes(0), "0 B");
   assert.equal(formatBytes(1023), "1023 B");

@@ -19,7 +19,7 @@ import type {
   VmRecord,
   VmSpec,
 } from "../types.ts";
-import { formatBytes, shortfall } from "./fit.ts";
+import { formatBytes, outOfBounds, shortfall } from "./fit.ts";
 
 export type PlaceVm = Extract<Command, { readonly kind: "placeVm" }>;
 
@@ -95,7 +95,7 @@ function weigh(candidates: readonly Candidate[], spec: VmSpec): Weighed {
   // By name, and only a greater score replaces: among equals the first name wins.
   for (const candidate of candidates) {
     const { node, unfit } = candidate;
-    const why = unfit ?? shortfall(spec, node.capacity, candidate.used);
+    const why = unfit ?? outOfBounds(spec, node) ?? shortfall(spec, node.capacity, candidate.used);
     if (why !== undefined) {
       nodes.push({ nodeId: node.id, name: node.name, fits: false, why });
       continue;
@@ -198,9 +198,10 @@ export function canEverFit(state: ControlState, spec: VmSpec): Result<void, Fail
   const none: Capacity = { vcpus: 0, memoryBytes: 0, diskBytes: 0 };
   const nodes: { node: string; why: string }[] = [];
   for (const node of listNodes(state)) {
-    const why = shortfall(spec, node.capacity, none);
-    if (why === undefined) return ok(undefined);
-    nodes.push({ node: node.name, why: `${why} even when empty` });
+    const beyond = outOfBounds(spec, node);
+    const short = shortfall(spec, node.capacity, none);
+    if (beyond === undefined && short === undefined) return ok(undefined);
+    nodes.push({ node: node.name, why: beyond ?? `${short} even when empty` });
   }
   if (nodes.length === 0) return ok(undefined);
   const reason = nodes.map(({ node, why }) => `${node}: ${why}`).join(", ");

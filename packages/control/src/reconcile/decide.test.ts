@@ -140,3 +140,22 @@ test("only what the guest did itself counts against it", () => {
   assert.ok(!blameless({ kind: "crashed", reason: "panic" }));
   assert.ok(!blameless({ kind: "shutdown" }));
 });
+
+test("a guest's health is told when the record says otherwise, after all that matters more", () => {
+  const silent = { ...instance("running"), unresponsive: true };
+  const marked = record("running", { health: "unresponsive" });
+  assert.deepEqual(decide(SELF, record("running"), silent), {
+    kind: "health",
+    health: "unresponsive",
+  });
+  assert.equal(kinds(marked, silent), "nothing");
+  assert.deepEqual(decide(SELF, marked, instance("running")), {
+    kind: "health",
+    health: "responsive",
+  });
+  const exited = { ...silent, commandExit: 3 };
+  assert.equal(kinds(record("running"), exited), "report running");
+  assert.equal(kinds(record("starting"), silent), "report running");
+  const settled = decide(SELF, record("running", { restarts: 2 }), silent, { settled: true });
+  assert.equal(settled.kind, "settle");
+});

@@ -16,6 +16,8 @@ export type Step =
   | { readonly kind: "kill" }
   /** It runs well: its earlier starts no longer count against it. */
   | { readonly kind: "settle" }
+  /** Its guest has stopped to answer, or answers again, and the record does not say so. */
+  | { readonly kind: "health"; readonly health: "responsive" | "unresponsive" }
   /** Remove folder and disk, then say "gone" when the record still waits for it. */
   | { readonly kind: "delete"; readonly report: boolean }
   | {
@@ -54,7 +56,13 @@ export function decide(
   if (record.desired === "stopped") return decideStopped(record, instance);
   const step = decideRunning(record, instance);
   const counted = record.phase === "running" && record.restarts > 1;
-  return step.kind === "nothing" && counted && settled ? { kind: "settle" } : step;
+  if (step.kind !== "nothing" || record.phase !== "running") return step;
+  return counted && settled ? { kind: "settle" } : decideHealth(record, instance);
+}
+
+function decideHealth(record: VmRecord, instance: Instance | undefined): Step {
+  const health = instance?.unresponsive === true ? "unresponsive" : "responsive";
+  return health === (record.health ?? "responsive") ? NOTHING : { kind: "health", health };
 }
 
 function decideStopped(record: VmRecord, instance: Instance | undefined): Step {

@@ -23,6 +23,8 @@ export interface Instance {
   readonly epoch: Epoch;
   readonly phase: InstancePhase;
   readonly ended?: InstanceEnd;
+  /** It runs, and its agent has stopped to answer. */
+  readonly unresponsive?: boolean;
   /** Exit code of the VM's command, once it ended. */
   readonly commandExit?: number;
 }

@@ -215,6 +215,21 @@ test("a VM that has run for a while settles, once every node understands the wor
   assert.ok(bench.world.vm(1).restarts <= 1);
 });
 
+test("a guest that stops to answer is told, once every node understands the word", () => {
+  const bench = new Bench();
+  bench.run();
+  bench.mayPropose = false;
+  const silent = { ...bench.set(vmId(1), "running"), unresponsive: true };
+  bench.reconciler.onStatus(silent);
+  assert.equal(bench.world.vm(1).health, undefined);
+  bench.mayPropose = true;
+  assert.deepEqual(bench.poke(), ["reportHealth"]);
+  assert.equal(bench.world.vm(1).health, "unresponsive");
+  assert.deepEqual(bench.poke(), []);
+  bench.reconciler.onStatus(bench.set(vmId(1), "running"));
+  assert.equal(bench.world.vm(1).health, undefined);
+});
+
 test("closing waits for what is under way, and begins nothing more", () => {
   const bench = new Bench();
   let closed = 0;

@@ -210,6 +210,9 @@ export class Reconciler {
       case "settle":
         if (record !== undefined) yield* this.#settle(record, lease);
         return;
+      case "health":
+        if (record !== undefined) yield* this.#reportHealth(record, lease, step.health);
+        return;
       case "delete":
         yield { kind: "delete", vmId: id };
         this.#instances.delete(id);
@@ -285,6 +288,21 @@ export class Reconciler {
     if (!mayPropose(command)) return;
     const result = yield* this.#propose(command);
     if (!result.ok) note("debug", { vm: record.id, reason: result.error.message }, "not settled");
+  }
+
+  *#reportHealth(
+    record: VmRecord,
+    leaseEpoch: number,
+    health: "responsive" | "unresponsive",
+  ): Work {
+    const { self, note, mayPropose } = this.#deps;
+    const about = { vmId: record.id, nodeId: self, leaseEpoch, epoch: record.epoch };
+    const command: Command = { kind: "reportHealth", ...about, health };
+    // Until every node understands it, only the node's own log tells.
+    if (!mayPropose(command)) return;
+    note("warn", { vm: record.id, health }, "the guest's health changed");
+    const result = yield* this.#propose(command);
+    if (!result.ok) note("debug", { vm: record.id, reason: result.error.message }, "not told");
   }
 
   *#report(

@@ -54,6 +54,19 @@ export const SAMPLES: { readonly [K in CommandKind]: Extract<Command, { kind: K 
   },
   setDesired: { kind: "setDesired", vmId: vm, desired: "stopped" },
   setMaintenance: { kind: "setMaintenance", nodeId: nodeId(1), maintenance: "drainDisks" },
+  setVmBounds: {
+    kind: "setVmBounds",
+    nodeId: nodeId(1),
+    vmBounds: { vcpusMax: 1, memoryBytesMin: 2 ** 26, memoryBytesMax: 2 ** 30 },
+  },
+  reportHealth: {
+    kind: "reportHealth",
+    vmId: vm,
+    nodeId: nodeId(1),
+    leaseEpoch: 4,
+    epoch: epoch(12),
+    health: "unresponsive",
+  },
   settleVm: {
     kind: "settleVm",
     vmId: vm,

@@ -13,6 +13,7 @@ import type {
   InstanceStatus,
   Probe,
   RunOptions,
+  VmBounds,
   VmDriver,
 } from "../types.ts";
 import type { Backend } from "./backend.ts";
@@ -52,6 +53,10 @@ export class SupervisedDriver implements VmDriver {
     this.#folder = join(options.dataDir, INSTANCES);
     this.#log = options.log ?? (() => undefined);
     this.#health = options.health ?? HEALTH;
+  }
+
+  get bounds(): VmBounds {
+    return this.#backend.bounds;
   }
 
   probe(): Promise<Probe> {

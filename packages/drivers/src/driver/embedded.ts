@@ -8,7 +8,7 @@ import { LIMITS } from "../limits.ts";
 import { probeEmbedded } from "../machine/embedded-probe.ts";
 import { makeOverlay } from "../machine/open-disk.ts";
 import type { MachineConfig } from "../machine/types.ts";
-import type { InstanceSpec, Probe } from "../types.ts";
+import type { InstanceSpec, Probe, VmBounds } from "../types.ts";
 import type { Backend } from "./backend.ts";
 import { DISK_FILE, makeDisk } from "./disk.ts";
 
@@ -25,6 +25,11 @@ export interface EmbeddedBackendOptions {
 
 export class EmbeddedBackend implements Backend {
   readonly name = "embedded";
+  readonly bounds: VmBounds = {
+    vcpusMax: VCPUS,
+    memoryBytesMin: LIMITS.memoryBytesMin,
+    memoryBytesMax: LIMITS.embeddedMemoryBytesMax,
+  };
   readonly #images: ImageStore;
   readonly #cpuMillicores: number | undefined;
 

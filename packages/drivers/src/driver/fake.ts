@@ -3,10 +3,11 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { hostOs } from "../os/index.ts";
-import type { Backend } from "./backend.ts";
+import { type Backend, WIDE_BOUNDS } from "./backend.ts";
 
 export const fakeBackend: Backend = {
   name: "fake",
+  bounds: WIDE_BOUNDS,
   probe: () => {
     const missing = hostOs.missing();
     return Promise.resolve(

@@ -7,7 +7,7 @@ import type { MachineConfig } from "../machine/types.ts";
 import type { QemuProbe } from "../qemu/probe.ts";
 import { rememberedProbe } from "../qemu/remembered.ts";
 import type { InstanceSpec, Probe } from "../types.ts";
-import type { Backend } from "./backend.ts";
+import { type Backend, WIDE_BOUNDS } from "./backend.ts";
 import { DISK_FILE, makeDisk } from "./disk.ts";
 
 export const QEMU_BINARY = "qemu-system-x86_64";
@@ -31,6 +31,7 @@ export interface QemuBackendOptions {
 
 export class QemuBackend implements Backend {
   readonly name = "qemu";
+  readonly bounds = WIDE_BOUNDS;
   readonly #images: ImageStore;
   readonly #binary: string;
   readonly #scratch: string;
