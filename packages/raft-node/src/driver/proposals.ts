@@ -69,6 +69,10 @@ export class Proposals<Response> {
   #bytes = 0;
   #nextId = 1;
   #applied = 0;
+  #tick = 0;
+  /** Who refused, and when: nothing is sent there again within the same tick. */
+  #refusedBy: PeerId | 0 = 0;
+  #refusedAtTick = -1;
 
   constructor(host: ProposalHost, self: PeerId) {
     this.#host = host;
@@ -101,9 +105,10 @@ export class Proposals<Response> {
 
   /** Proposes or forwards what waits. */
   dispatch(tick: number): void {
+    this.#tick = tick;
     if (this.#waiting.length === 0 && this.#configs.length === 0) return;
     const { peer, term } = this.#host.leader();
-    if (peer === 0) return;
+    if (peer === 0 || (peer === this.#refusedBy && tick <= this.#refusedAtTick)) return;
     if (peer === this.#self) {
       this.#proposeConfigs(term);
       this.#proposeCommands(term);
@@ -193,6 +198,9 @@ export class Proposals<Response> {
         const reason = "the leader that it was sent to has restarted";
         this.#fail(proposal, { code: "OutcomeUnknown", reason });
       } else if (outcome.retry) {
+        // Sent again at once, it would be refused again, as often as the network allows.
+        this.#refusedBy = from;
+        this.#refusedAtTick = this.#tick;
         (proposal.kind === "command" ? this.#waiting : this.#configs).push(proposal);
       } else {
         this.#fail(proposal, { code: "Dropped", reason: outcome.reason });

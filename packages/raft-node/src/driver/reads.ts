@@ -51,6 +51,10 @@ export class Reads {
   #nextContext = 1;
   #count = 0;
   #applied = as<LogIndex>(0);
+  #tick = 0;
+  /** Who refused to answer, and when: it is not asked again within the same tick. */
+  #refusedBy: PeerId | 0 = 0;
+  #refusedAtTick = -1;
 
   constructor(host: ReadHost) {
     this.#host = host;
@@ -71,8 +75,10 @@ export class Reads {
   }
 
   dispatch(tick: number): void {
+    this.#tick = tick;
     if (this.#waiting.length === 0) return;
     const leader = this.#host.leader();
+    if (leader === this.#refusedBy && tick <= this.#refusedAtTick) return this.#refuseHereOnly();
     if (leader === this.#host.self) {
       this.#askHere(true);
       this.#askHere(false);
@@ -125,6 +131,11 @@ export class Reads {
     const group = this.#groups.get(id);
     if (group === undefined || group.to !== from) return;
     this.#groups.delete(id);
+    if (index === 0) {
+      // Asked again at once, it would refuse again, as often as the network allows.
+      this.#refusedBy = from;
+      this.#refusedAtTick = this.#tick;
+    }
     this.#answered(group.reads, index === 0 ? undefined : index);
   }
 
