@@ -214,3 +214,15 @@ test("the shell can stop a run; the machine goes on where it was", () => {
   assert.equal(machine.instructions, 0);
   assert.deepEqual(machine.run(100), { kind: "budget" });
 });
+
+test("what the shell types is read through the SBI's console, byte by byte, then there is nothing", () => {
+  // x5 = the program's page by auipc; a7 = 2: the console's getchar.
+  const program = [(5 << 7) | 0x17, addi(17, 0, 2)];
+  for (const at of [0x100, 0x104, 0x108]) program.push(ECALL, sw(10, 5, at));
+  const { machine } = start([...program, LOOP]);
+  machine.sbiInput(Uint8Array.of(65, 66));
+  machine.run(20);
+  const stored = new Uint8Array(12);
+  assert.ok(machine.memory.read(START + 0x100, stored));
+  assert.deepEqual([...new Int32Array(stored.buffer)], [65, 66, -1]);
+});
