@@ -24,10 +24,20 @@ export class Handlers {
   readonly #requests = new Map<string, RequestHandler>();
   readonly #streams = new Map<string, StreamHandler>();
   #join: JoinHandler | undefined;
+  #disconnect: ((peer: PeerId) => void) | undefined;
 
   onMessage(channel: Channel, listener: MessageListener): void {
     assert(!this.#messages.has(channel), `channel ${channel} already has a listener`);
     this.#messages.set(channel, listener);
+  }
+
+  onDisconnect(listener: (peer: PeerId) => void): void {
+    assert(this.#disconnect === undefined, "disconnects already have a listener");
+    this.#disconnect = listener;
+  }
+
+  disconnected(peer: PeerId): void {
+    this.#disconnect?.(peer);
   }
 
   onRequest(method: string, handler: RequestHandler): void {

@@ -112,6 +112,10 @@ class MemoryTransport implements Transport {
     this.#handlers.onMessage(channel, listener);
   }
 
+  onDisconnect(listener: (peer: PeerId) => void): void {
+    this.#handlers.onDisconnect(listener);
+  }
+
   async request(
     to: PeerId,
     method: string,
@@ -199,6 +203,10 @@ class MemoryTransport implements Transport {
     if (this.#listening.get(this.#address) === this) this.#listening.delete(this.#address);
     const reason = "the connection was closed";
     for (const remote of this.#listening.values()) remote.#lose(this.#publicKey, reason);
+    for (const info of this.#members.values()) {
+      const route = this.#routeFrom(info);
+      if (route !== undefined) route.remote.#handlers.disconnected(route.self.peerId);
+    }
     for (const member of this.#members.values()) this.#lose(member.publicKey, reason);
     for (const waiting of this.#waiting) waiting.reject(outcomeUnknown("join", reason));
     this.#members.clear();
@@ -233,9 +241,12 @@ class MemoryTransport implements Transport {
 
   /** The other transport and how it knows this one; undefined when either refuses the other. */
   #route(to: PeerInfo): { remote: MemoryTransport; self: PeerInfo } | undefined {
+    return this.#closed ? undefined : this.#routeFrom(to);
+  }
+
+  #routeFrom(to: PeerInfo): { remote: MemoryTransport; self: PeerInfo } | undefined {
     const remote = this.#listening.get(to.address);
-    if (this.#closed || remote === undefined || remote.#publicKey !== to.publicKey)
-      return undefined;
+    if (remote === undefined || remote.#publicKey !== to.publicKey) return undefined;
     for (const self of remote.#members.values()) {
       if (self.publicKey === this.#publicKey) return { remote, self };
     }

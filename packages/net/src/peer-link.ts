@@ -45,6 +45,7 @@ function answerLimits(limits: NetLimits): FrameLimits {
 export class PeerLink {
   readonly #info: PeerInfo;
   readonly #env: NetEnv;
+  readonly #onLost: () => void;
   readonly #queue: SendQueue;
   readonly #pending = new Map<number, Pending>();
   readonly #abort = new AbortController();
@@ -57,9 +58,11 @@ export class PeerLink {
   #greetingTimer: NodeJS.Timeout | undefined;
   #lastReason = "not connected yet";
 
-  constructor(info: PeerInfo, env: NetEnv) {
+  /** `onLost`: a connection that was up ended by itself. */
+  constructor(info: PeerInfo, env: NetEnv, onLost: () => void = () => undefined) {
     this.#info = info;
     this.#env = env;
+    this.#onLost = onLost;
     this.#queue = new SendQueue(env.limits);
     this.#dial();
   }
@@ -168,6 +171,7 @@ export class PeerLink {
       if (pending.frame === undefined) this.#lose(id, reason);
     }
     if (this.#abort.signal.aborted) return;
+    if (wasUp) this.#onLost();
     const delayMs = this.#backOffMs();
     const { address } = this.#info;
     this.#env.log(wasUp ? "warn" : "debug", "peer is not connected", { address, reason, delayMs });

@@ -124,7 +124,7 @@ class TlsTransport implements Transport {
       else if (member.info.address !== info.address) {
         member.link.stop("its address changed");
         member.info = info;
-        member.link = new PeerLink(info, this.#env);
+        member.link = this.#linkTo(info);
       }
     }
   }
@@ -135,6 +135,10 @@ class TlsTransport implements Transport {
 
   onMessage(channel: Channel, listener: MessageListener): void {
     this.#handlers.onMessage(channel, listener);
+  }
+
+  onDisconnect(listener: (peer: PeerId) => void): void {
+    this.#handlers.onDisconnect(listener);
   }
 
   request(
@@ -204,13 +208,17 @@ class TlsTransport implements Transport {
   #add(info: PeerInfo): void {
     const member: Member = {
       info,
-      link: new PeerLink(info, this.#env),
+      link: this.#linkTo(info),
       inbound: undefined,
       streams: new StreamSet(this.#env.limits.maxStreamsPerPeer),
       removal: new AbortController(),
     };
     this.#byId.set(info.peerId, member);
     this.#byKey.set(info.publicKey, member);
+  }
+
+  #linkTo(info: PeerInfo): PeerLink {
+    return new PeerLink(info, this.#env, () => this.#handlers.disconnected(info.peerId));
   }
 
   #remove(member: Member): void {
@@ -252,7 +260,10 @@ class TlsTransport implements Transport {
         env,
         handlers,
         onClose: () => {
-          if (member.inbound === inbound) member.inbound = undefined;
+          if (member.inbound !== inbound) return;
+          member.inbound = undefined;
+          const isMember = this.#byId.get(member.info.peerId) === member;
+          if (isMember && !this.#closed) handlers.disconnected(member.info.peerId);
         },
       },
     );

@@ -27,6 +27,11 @@ export interface Transport {
    */
   onMessage(channel: Channel, listener: (from: PeerId, message: Uint8Array) => void): void;
   /**
+   * Told when a connection with a member ends by itself: a hint that its process died. May come more
+   * than once, and is not told of members that were removed here.
+   */
+  onDisconnect(listener: (peer: PeerId) => void): void;
+  /**
    * One request, one answer; `method` is an ASCII name. Rejects with BlixardError: Unavailable
    * means that nothing was sent; OutcomeUnknown (connection lost) and TimedOut that it may have
    * been done; else what the handler failed with.

@@ -141,6 +141,8 @@ export class Consensus {
   readonly #clock: Clock;
   readonly #bootstrap: readonly Member[] | undefined;
   readonly #logDir: string;
+  /** The connection with a peer broke: a hint that it died. */
+  readonly disconnected: (peer: PeerId) => void;
   readonly #receive: (from: PeerId, message: Uint8Array) => void;
 
   private constructor(
@@ -151,6 +153,7 @@ export class Consensus {
       readonly machine: ControlReplica;
       readonly watch: WatchHub;
       readonly receive: (from: PeerId, message: Uint8Array) => void;
+      readonly disconnected: (peer: PeerId) => void;
     },
   ) {
     this.#clock = clock;
@@ -160,6 +163,7 @@ export class Consensus {
     this.#machine = parts.machine;
     this.#watch = parts.watch;
     this.#receive = parts.receive;
+    this.disconnected = parts.disconnected;
   }
 
   static async open(options: ConsensusOptions, deps: ConsensusDeps): Promise<Consensus> {
@@ -175,6 +179,7 @@ export class Consensus {
       },
     });
     let receive: (from: PeerId, message: Uint8Array) => void = () => undefined;
+    let disconnected: (peer: PeerId) => void = () => undefined;
     const cluster = await RaftCluster.open({
       id: options.id,
       dir: options.dataDir,
@@ -184,6 +189,9 @@ export class Consensus {
         network: deps.network,
         onMessage: (listener) => {
           receive = listener;
+        },
+        onDisconnect: (listener) => {
+          disconnected = listener;
         },
         setMembers: () => undefined,
         close: () => Promise.resolve(),
@@ -195,7 +203,13 @@ export class Consensus {
         deps.onEvent(event);
       },
     });
-    return new Consensus(options, deps.clock, { cluster, machine, watch, receive });
+    return new Consensus(options, deps.clock, {
+      cluster,
+      machine,
+      watch,
+      receive,
+      disconnected,
+    });
   }
 
   start(): void {

@@ -169,6 +169,7 @@ class Daemon implements RunningDaemon {
     );
     this.#closers.push(() => consensus.close());
     transport.onMessage("raft", (from, message) => consensus.receive(from, message));
+    transport.onDisconnect((peer) => consensus.disconnected(peer));
     return consensus;
   }
 

@@ -61,6 +61,29 @@ test("a transfer ends the lease at once", async () => {
   assert.deepEqual(again, { ok: false, error: { code: "NotLeader", leader: other.id } });
 });
 
+test("a leader whose connections break is replaced long before its timeout", async () => {
+  for (let round = 0; round < 5; round++) {
+    const world = new ClusterWorld({ leaseReads: false });
+    await world.found([1, 2, 3]);
+    const leader = await world.elect();
+    world.kill(leader.id);
+    await world.until("another leads", () => world.leader() !== undefined, 5);
+  }
+});
+
+test("a connection that breaks by mistake changes nothing", async () => {
+  const world = new ClusterWorld({ leaseReads: false });
+  await world.found([1, 2, 3]);
+  const leader = await world.elect();
+  const follower = await world.follower();
+  const { term } = leader.cluster.status();
+  follower.disconnected(leader.id);
+  assert.equal(follower.cluster.status().leader, 0);
+  await world.tick(30);
+  assert.equal(leader.cluster.status().role, "leader");
+  assert.equal(leader.cluster.status().term, term);
+});
+
 test("membership: a learner joins, is promoted, and is removed again", async () => {
   const world = new ClusterWorld();
   await world.found([1, 2, 3]);

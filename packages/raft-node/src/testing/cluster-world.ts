@@ -7,7 +7,7 @@ import { raftCluster } from "../cluster/builder.ts";
 import type { RaftCluster } from "../cluster/cluster.ts";
 import { jsonCodec, textCodec } from "../cluster/codec.ts";
 import type { ClusterTuning } from "../cluster/options.ts";
-import type { ClusterMachine, ClusterPorts } from "../cluster/types.ts";
+import type { ClusterMachine, ClusterPorts, ClusterTransport } from "../cluster/types.ts";
 import { createMemoryHub } from "../transport/memory.ts";
 import type { MemoryHub } from "../transport/memory.ts";
 import { MemoryDisk } from "./memory-disk.ts";
@@ -58,6 +58,9 @@ export interface WorldMember {
   readonly cluster: JournalCluster;
   readonly journal: Journal;
   readonly disk: MemoryDisk;
+  readonly transport: ClusterTransport;
+  /** Tells it that its connection with a peer broke. */
+  readonly disconnected: (peer: PeerId) => void;
   isUp: boolean;
 }
 
@@ -97,15 +100,25 @@ export class ClusterWorld {
     const disk = this.members.get(id)?.disk ?? new MemoryDisk();
     const journal = new Journal();
     const peer = as<PeerId>(id);
+    const connected = this.hub.connect(peer);
+    let disconnected: (peer: PeerId) => void = () => undefined;
+    const transport: ClusterTransport = {
+      ...connected,
+      onDisconnect: (listener) => {
+        disconnected = listener;
+        connected.onDisconnect?.(listener);
+      },
+    };
     const builder = raftCluster(journal)
       .preset("testing")
       .tune(this.#tuning)
       .id(id)
       .dir("unused")
-      .transport(this.hub.connect(peer))
+      .transport(transport)
       .ports(this.#ports(id, disk));
     if (founders !== undefined) builder.founders(founders);
-    const member = { id: peer, cluster: await builder.start(), journal, disk, isUp: true };
+    const cluster = await builder.start();
+    const member = { id: peer, cluster, journal, disk, transport, disconnected, isUp: true };
     this.members.set(id, member);
     return member;
   }
@@ -127,7 +140,8 @@ export class ClusterWorld {
     member.disk.kill();
     this.#tickers.delete(id);
     this.#complete.delete(id);
-    this.hub.connect(member.id);
+    // Its sockets are closed by the system, which the others notice.
+    void member.transport.close();
   }
 
   get live(): WorldMember[] {

@@ -16,6 +16,7 @@ const QUEUE_MAX = 10_000;
 
 interface Inbox {
   listener: ((from: PeerId, message: Uint8Array) => void) | undefined;
+  onDisconnect: ((peer: PeerId) => void) | undefined;
   queued: number;
 }
 
@@ -23,16 +24,20 @@ export function createMemoryHub(): MemoryHub {
   const inboxes = new Map<PeerId, Inbox>();
   const hub: MemoryHub = { connect, cut: () => false };
   function connect(id: PeerId): ClusterTransport {
-    const inbox: Inbox = { listener: undefined, queued: 0 };
+    const inbox: Inbox = { listener: undefined, onDisconnect: undefined, queued: 0 };
     inboxes.set(id, inbox);
     return {
       network: { send: (to, message) => send(id, to, message) },
       onMessage: (listener) => {
         inbox.listener = listener;
       },
+      onDisconnect: (listener) => {
+        inbox.onDisconnect = listener;
+      },
       setMembers: () => undefined,
       close: () => {
         if (inboxes.get(id) === inbox) inboxes.delete(id);
+        for (const other of inboxes.values()) other.onDisconnect?.(id);
         return Promise.resolve();
       },
     };

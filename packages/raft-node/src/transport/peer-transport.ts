@@ -9,6 +9,7 @@ import type { Member } from "../types.ts";
 export interface PeerNetwork<Peer> {
   channel(channel: "raft"): Network;
   onMessage(channel: "raft", listener: (from: PeerId, message: Uint8Array) => void): void;
+  onDisconnect?(listener: (peer: PeerId) => void): void;
   setPeers(peers: readonly Peer[]): void;
   close(): Promise<void>;
 }
@@ -24,6 +25,7 @@ export function peerTransport<Peer>(
   return {
     network: network.channel("raft"),
     onMessage: (listener) => network.onMessage("raft", listener),
+    onDisconnect: (listener) => network.onDisconnect?.(listener),
     setMembers: (members) => {
       const peers = members.map(peerOf);
       network.setPeers(peers.filter((peer) => peer !== undefined));
