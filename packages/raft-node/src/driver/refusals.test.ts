@@ -29,7 +29,7 @@ test("a refused read is asked for again with the next tick, or of another leader
     assert.ok(last?.kind === "readForward");
     reads.onReply(from, last.id, as<LogIndex>(0));
   };
-  reads.add({ deadlineMs: LATE_MS, hereOnly: false, done: () => undefined });
+  reads.add({ deadlineMs: LATE_MS, hereOnly: false, isLease: false, done: () => undefined });
   reads.dispatch(7);
   assert.equal(sent.length, 1);
   refuse(LEADER);
