@@ -14,7 +14,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { toBlixardError } from "@blixard/std";
+import { fail, toBlixardError } from "@blixard/std";
 import { run } from "../guest/image/run.ts";
 import { BARS, judge, meanOf, type Bar, type BarName, type Measured } from "./machine/bars.ts";
 import { boot } from "./machine/boot.ts";
@@ -79,9 +79,13 @@ function barsOf(rows: readonly Row[], idled: Idle | undefined): Bar[] {
   });
 }
 
+/** Errors: Unavailable. */
 async function versionOf(qemu: string): Promise<string> {
   const done = await run(qemu, ["--version"]);
-  return done.ok ? (done.value.split("\n")[0] ?? "") : `not found: ${qemu}`;
+  if (done.ok) return done.value.split("\n")[0] ?? "";
+  const reason = `${qemu} does not run: ${done.error.stderr}`;
+  const hint = "apt install --no-install-recommends qemu-system-misc";
+  return fail("Unavailable", { reason }, `Cannot measure beside QEMU: ${reason}`, hint);
 }
 
 async function bench(folder: string): Promise<boolean> {

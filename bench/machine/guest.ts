@@ -1,10 +1,11 @@
 /** One guest of a benchmark: under QEMU, or on the machine of ours, as its driver starts it. */
 
-import { BlixardError, fail } from "@blixard/std";
+import { fail } from "@blixard/std";
 import { type ChildProcess, spawn } from "node:child_process";
 import { Duplex, Writable } from "node:stream";
 import { startEmbedded } from "../../packages/drivers/src/machine/embedded.ts";
 import { hostClock } from "../../packages/drivers/src/clock.ts";
+import { hostOs } from "../../packages/drivers/src/os/index.ts";
 import { Console } from "./console.ts";
 
 export type Side = "ours" | "qemu";
@@ -55,7 +56,7 @@ export function qemuArguments(launch: Launch): string[] {
   ].flat();
 }
 
-/** Errors: Unavailable when QEMU is not there, DriverFailed. */
+/** Errors: DriverFailed; that of spawn. */
 export async function startGuest(side: Side, launch: Launch, qemu = QEMU): Promise<Guest> {
   return side === "ours" ? await startOurs(launch) : await startQemu(launch, qemu);
 }
@@ -91,12 +92,13 @@ async function startOurs(launch: Launch): Promise<Guest> {
 
 async function startQemu(launch: Launch, qemu: string): Promise<Guest> {
   const startedAtMs = performance.now();
-  const child: ChildProcess = spawn(qemu, qemuArguments(launch), {
-    stdio: ["pipe", "pipe", "pipe", "pipe"],
-  });
+  const argv = [qemu, ...qemuArguments(launch)];
+  const [program = "", ...args] =
+    hostOs.missing() === undefined ? hostOs.diesWithParent(argv, process.pid) : argv;
+  const child: ChildProcess = spawn(program, args, { stdio: ["pipe", "pipe", "pipe", "pipe"] });
   await new Promise<void>((resolve, reject) => {
     child.once("spawn", resolve);
-    child.once("error", (error) => reject(missing(qemu, error)));
+    child.once("error", reject);
   });
   const { stdin, stdout, stderr, pid } = child;
   const agent = child.stdio[AGENT_FD];
@@ -130,15 +132,4 @@ async function startQemu(launch: Launch, qemu: string): Promise<Guest> {
       await closed;
     },
   };
-}
-
-function missing(qemu: string, error: Error): BlixardError {
-  try {
-    const reason = `${qemu} does not start: ${error.message}`;
-    const hint = "apt install --no-install-recommends qemu-system-misc";
-    return fail("Unavailable", { reason }, `Cannot measure beside QEMU: ${reason}`, hint);
-  } catch (caught) {
-    if (caught instanceof BlixardError) return caught;
-    throw caught;
-  }
 }
