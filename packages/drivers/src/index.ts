@@ -1,4 +1,5 @@
 export * from "./agent/index.ts";
+export { pruneCompileCache } from "./compile-cache.ts";
 export { readStampedConsole, type StampedLine } from "./console/reader.ts";
 export {
   chooseDriver,

@@ -79,6 +79,9 @@ export const LIMITS = {
   helloMs: 120_000,
   /** From the end of the agent's line to the machine's own, when both have one cause. */
   lastWordsMs: 1_000,
+  /** Node's compile cache for supervisors and machines: a release takes some 5 MiB of it. */
+  compileCacheBytes: 128 * 1024 * 1024,
+  compileCacheUnusedMs: 30 * 24 * 60 * 60 * 1000,
   /** How often a running guest's agent is asked how it is, and how long it may take to say so. */
   healthEveryMs: 5_000,
   healthReplyMs: 5_000,

@@ -16,7 +16,7 @@ import {
   LeaseClient,
   listNodes,
 } from "@blixard/control";
-import type { InstanceStatus, VmDriver } from "@blixard/drivers";
+import { type InstanceStatus, pruneCompileCache, type VmDriver } from "@blixard/drivers";
 import { hostClock, hostRandom } from "@blixard/host";
 import { createTlsTransport, type Identity, type PeerInfo, type Transport } from "@blixard/net";
 import type { RaftNodeEvent } from "@blixard/raft-node";
@@ -249,6 +249,9 @@ class Daemon implements RunningDaemon {
   }
 
   async #openDriver(): Promise<ChosenDriver> {
+    pruneCompileCache()
+      .then((gone) => this.#log.debug(gone, "compile cache pruned"))
+      .catch((caught: unknown) => this.#log.warn({ err: String(caught) }, "compile cache"));
     const chosen = await chooseDriver(this.#dataDir, this.#config, this.#log);
     this.#closers.push(() => chosen.driver.close());
     return chosen;

@@ -2,10 +2,10 @@
 
 import { spawn } from "node:child_process";
 import { open, stat } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { isMissing } from "@blixard/host";
 import { BlixardError, failure, isFailure } from "@blixard/std";
+import { compileCacheDir } from "../compile-cache.ts";
 import { asObject, parseWith } from "../json.ts";
 import { LIMITS } from "../limits.ts";
 import { nodeArguments } from "../self.ts";
@@ -86,18 +86,12 @@ function readAnswer(config: SupervisorConfig, text: string): void {
   throw isFailure(failed) ? new BlixardError(failed) : failedStart(config, "it refused");
 }
 
-/** Supervisors and machines begin in a third of the time when their code is compiled already. */
-function compileCache(): string {
-  const cache = process.env["BLIXARD_CACHE"] ?? join(homedir(), ".cache", "blixard");
-  return join(cache, "compile");
-}
-
 function supervisorEnvironment(): NodeJS.ProcessEnv {
   const kept = ["PATH", "HOME", "TMPDIR", "LANG", "TZ", "SystemRoot", "NODE_COMPILE_CACHE"];
   const own = kept.flatMap((name) =>
     process.env[name] === undefined ? [] : [[name, process.env[name]]],
   );
-  return { NODE_COMPILE_CACHE: compileCache(), ...Object.fromEntries(own) };
+  return { NODE_COMPILE_CACHE: compileCacheDir(), ...Object.fromEntries(own) };
 }
 
 function failedStart(config: SupervisorConfig, why: string): BlixardError {
