@@ -1,22 +1,28 @@
-/** What a person types to leave a console that takes every key: `~.` at the beginning of a line, as in ssh(1). */
+/**
+ * What a person types on a console that takes every key, at the beginning of a line, as in ssh(1): `~.` to
+ * leave, `~?` for what there is, `~~` for a tilde.
+ */
 
 import { Transform, type TransformCallback } from "node:stream";
 
 const TILDE = 0x7e;
 const DOT = 0x2e;
+const QUESTION = 0x3f;
 const NEWLINES = [0x0a, 0x0d];
 
 export class EscapeFilter extends Transform {
   readonly #active: boolean;
   readonly #onLeave: () => void;
+  readonly #onHelp: () => void;
   #atLineStart = true;
   #tilde = false;
 
   /** Not `active`, everything passes: what comes from a file is no typing. */
-  constructor(active: boolean, onLeave: () => void) {
+  constructor(active: boolean, onLeave: () => void, onHelp: () => void = () => undefined) {
     super();
     this.#active = active;
     this.#onLeave = onLeave;
+    this.#onHelp = onHelp;
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
@@ -32,6 +38,12 @@ export class EscapeFilter extends Transform {
         if (byte === DOT) {
           this.#onLeave();
           break;
+        }
+        if (byte === QUESTION) {
+          // The line is as empty as before: another one may follow at once.
+          this.#atLineStart = true;
+          this.#onHelp();
+          continue;
         }
         passed.push(TILDE);
         if (byte === TILDE) continue;

@@ -37,6 +37,8 @@ test("machine run: a shell on this terminal, typed into, left with ~.", async ()
   await until("a prompt", () => io.stdout.text.includes("~ # "));
   io.stdin.write("echo $((6*7)) ~/\n");
   await until("its answer", () => io.stdout.text.includes("\n42 "));
+  io.stdin.write("\n~?");
+  await until("help", () => /~\. {2}end the machine/.test(io.stderr.text));
   io.stdin.write("~.");
   const { code } = await ran;
   assert.equal(code, 0);
@@ -73,6 +75,8 @@ test("machine run: what cannot be booted says why; a signal ends what runs", asy
   }
   const noDisk = await run("--kernel", LINUX_KERNEL, "--disk", join(folder, "absent"));
   assert.deepEqual([noDisk.code, /truncate -s 1G/.test(noDisk.err)], [3, true], noDisk.err);
+  const seven = Array.from({ length: 7 }, () => ["--disk", file]).flat();
+  assert.match((await run("--kernel", LINUX_KERNEL, ...seven)).err, /7 are more than 6/);
   const noImage = await run("--kernel", file, "--initrd", join(folder, "absent"));
   assert.match(noImage.err, /no initrd/);
   await writeFile(join(folder, "broken.gz"), Buffer.from("1f8b0800deadbeef", "hex"));

@@ -60,6 +60,8 @@ export const LIMITS = {
   embeddedLineBytes: 1024 * 1024,
   /** Unpacked kernel or initrd of an embedded machine. */
   embeddedImageBytes: 256 * 1024 * 1024,
+  /** Slots of the board that the console and the random numbers leave. */
+  embeddedDisks: 6,
   /** Of a disk with an overlay, whose bits are held in memory: at most 64 MiB of them. */
   overlayDiskBytesMax: 256 * 1024 * 1024 * 1024,
   /** From spawning an embedded machine to its word that the guest lies in memory. */

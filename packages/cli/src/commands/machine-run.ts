@@ -15,6 +15,13 @@ export interface MachineRunOptions {
   readonly memory: number;
 }
 
+/** The terminal is raw: lines end as it wants them. */
+const ESCAPES =
+  "\r\nat the beginning of a line:\r\n" +
+  "  ~.  end the machine, as a power cut would\r\n" +
+  "  ~~  a ~ for the guest\r\n" +
+  "  ~?  this help\r\n";
+
 export async function machineRun({ io }: Context, options: MachineRunOptions): Promise<void> {
   const { runInForeground } = await import("@blixard/drivers");
   const { kernel, initrd, append, disk, memory, cpus } = options;
@@ -26,11 +33,15 @@ export async function machineRun({ io }: Context, options: MachineRunOptions): P
   };
   const interrupted = untilInterrupted(io);
   const raw = io.stdin.isTTY === true;
-  const keys = new EscapeFilter(raw, () => stop.abort());
+  const keys = new EscapeFilter(
+    raw,
+    () => stop.abort(),
+    () => io.stderr.write(ESCAPES),
+  );
   io.stdout.once("error", onBroken);
   try {
     if (raw) {
-      await progress(io, "to end the machine, type ~. at the beginning of a line");
+      await progress(io, "to end the machine, type ~. at the beginning of a line; ~? for help");
       io.stdin.setRawMode?.(true);
     }
     // Without `end`: a guest whose input is used up runs on.

@@ -38,6 +38,10 @@ const serialOf = (disk: number): string => `blixard${disk}`;
 
 /** All or none of them. Errors: as openDisk. */
 export async function openDisks(specs: readonly DiskSpec[]): Promise<readonly GuestDisk[]> {
+  if (specs.length > LIMITS.embeddedDisks) {
+    const reason = `${specs.length} are more than ${LIMITS.embeddedDisks}`;
+    fail("InvalidArgument", { field: "disk", reason }, `Cannot use so many disks: ${reason}`);
+  }
   const opened: GuestDisk[] = [];
   try {
     for (const [at, spec] of specs.entries()) opened.push(await openDisk(spec, serialOf(at)));
