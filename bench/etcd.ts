@@ -12,9 +12,25 @@ import { HttpPoster } from "./http-load.ts";
 
 export interface Etcd {
   readonly version: string;
-  /** Client endpoint of the leader, host:port. */
+  /** Client endpoint of the leader at the start, host:port. */
   readonly leader: string;
+  /** Client endpoints, host:port, by member from 0. */
+  readonly clients: readonly string[];
+  /** Ports on which members listen for each other. */
+  readonly peerPorts: readonly number[];
+  readonly members: ChildProcess[];
+  /** Starts a member that was killed. */
+  restart(member: number): void;
+  /** The member that leads now. */
+  findLeader(): Promise<number>;
   close(): Promise<void>;
+}
+
+export interface EtcdOptions {
+  /** The ports that members tell each other, when not those they listen on. */
+  readonly advertised?: readonly number[];
+  /** Ports to listen on: client and peer of each member in turn. */
+  readonly ports?: readonly number[];
 }
 
 /** Undefined where Debian's `etcd-server` is not installed. */
@@ -28,51 +44,58 @@ interface StatusReply {
   readonly header?: { readonly member_id?: string };
 }
 
-export async function startEtcd(version: string): Promise<Etcd> {
+export async function startEtcd(version: string, options: EtcdOptions = {}): Promise<Etcd> {
   const dir = mkdtempSync(join(tmpdir(), "blx-etcd-"));
-  const ports = await freePorts(6);
+  const ports = options.ports ?? (await freePorts(6));
   const names = ["e1", "e2", "e3"];
-  const clientOf = (i: number): string => `127.0.0.1:${ports[i * 2] ?? 0}`;
-  const peerOf = (i: number): string => `http://127.0.0.1:${ports[i * 2 + 1] ?? 0}`;
-  const cluster = names.map((name, i) => `${name}=${peerOf(i)}`).join(",");
-  const children: ChildProcess[] = names.map((name, i) =>
+  const clients = names.map((_, i) => `127.0.0.1:${ports[i * 2] ?? 0}`);
+  const peerPorts = names.map((_, i) => ports[i * 2 + 1] ?? 0);
+  const told = names.map((_, i) => `http://127.0.0.1:${(options.advertised ?? peerPorts)[i] ?? 0}`);
+  const cluster = names.map((name, i) => `${name}=${told[i]}`).join(",");
+  const spawnMember = (i: number): ChildProcess =>
     spawn(
       "etcd",
       [
-        ["--name", name, "--data-dir", join(dir, name)],
-        [
-          "--listen-client-urls",
-          `http://${clientOf(i)}`,
-          "--advertise-client-urls",
-          `http://${clientOf(i)}`,
-        ],
-        ["--listen-peer-urls", peerOf(i), "--initial-advertise-peer-urls", peerOf(i)],
+        ["--name", names[i] ?? "", "--data-dir", join(dir, names[i] ?? "")],
+        ["--listen-client-urls", `http://${clients[i]}`],
+        ["--advertise-client-urls", `http://${clients[i]}`],
+        ["--listen-peer-urls", `http://127.0.0.1:${peerPorts[i]}`],
+        ["--initial-advertise-peer-urls", told[i] ?? ""],
         ["--initial-cluster", cluster, "--initial-cluster-state", "new", "--logger", "zap"],
         ["--log-level", "error", "--quota-backend-bytes", "4294967296"],
       ].flat(),
       { stdio: "ignore" },
-    ),
-  );
+    );
+  const members = names.map((_, i) => spawnMember(i));
   const close = async (): Promise<void> => {
-    const gone = children.map((child) => new Promise((resolve) => child.once("exit", resolve)));
-    for (const child of children) child.kill("SIGKILL");
+    const alive = members.filter(
+      ({ exitCode, signalCode }) => exitCode === null && signalCode === null,
+    );
+    const gone = alive.map((child) => new Promise((resolve) => child.once("exit", resolve)));
+    for (const child of alive) child.kill("SIGKILL");
     await Promise.all(gone);
     await rm(dir, { recursive: true, force: true });
   };
-  try {
-    const leader = await until("etcd leader", 30_000, async () => {
-      for (let i = 0; i < names.length; i++) {
-        const response = await fetch(`http://${clientOf(i)}/v3/maintenance/status`, {
+  const findLeader = (): Promise<number> =>
+    until("etcd leader", 30_000, async () => {
+      for (const [i, client] of clients.entries()) {
+        const response = await fetch(`http://${client}/v3/maintenance/status`, {
           method: "POST",
           body: "{}",
-        });
+          signal: AbortSignal.timeout(1000),
+        }).catch((caught: unknown) => caught);
+        if (!(response instanceof Response)) continue;
         const status = (await response.json()) as StatusReply; // etcd's own gateway
-        if (status.leader !== undefined && status.leader === status.header?.member_id)
-          return clientOf(i);
+        if (status.leader !== undefined && status.leader === status.header?.member_id) return i;
       }
       return undefined;
     });
-    return { version, leader, close };
+  const restart = (i: number): void => {
+    members[i] = spawnMember(i);
+  };
+  try {
+    const leader = clients[await findLeader()] ?? "";
+    return { version, leader, clients, peerPorts, members, restart, findLeader, close };
   } catch (caught) {
     await close();
     throw caught;

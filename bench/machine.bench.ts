@@ -8,6 +8,7 @@
  *                   (hot, hot_int, hot_fp, cold, boot, idle, scale)
  *   --quick         half of the work, one round: for direction
  *   --qemu PROGRAM  another QEMU than the one on the PATH
+ *   --jit on|off    whether ours compiles; else as it does by itself
  */
 
 import { mkdtemp, rm } from "node:fs/promises";
@@ -20,7 +21,7 @@ import { BARS, judge, meanOf, type Bar, type BarName, type Measured } from "./ma
 import { boot } from "./machine/boot.ts";
 import { cold } from "./machine/cold.ts";
 import type { Context } from "./machine/context.ts";
-import { QEMU } from "./machine/guest.ts";
+import { type Options, QEMU } from "./machine/guest.ts";
 import { hot } from "./machine/hot.ts";
 import { idle, type Idle } from "./machine/idle.ts";
 import { KERNELS } from "./machine/kernels.ts";
@@ -34,10 +35,13 @@ const { values } = parseArgs({
     only: { type: "string" },
     quick: { type: "boolean", default: false },
     qemu: { type: "string", default: QEMU },
+    jit: { type: "string" },
   },
 });
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
 if (!Number.isSafeInteger(rounds) || rounds < 1) throw new TypeError("--rounds takes 1, 2, 3 ...");
+const jit: Options["jit"] = (["on", "off"] as const).find((word) => word === values.jit);
+if (values.jit !== jit) throw new TypeError("--jit takes on or off");
 const only = values.only?.split(",");
 const COLD_ROWS = 4;
 
@@ -95,6 +99,7 @@ async function bench(folder: string): Promise<boolean> {
     quick: values.quick,
     folder,
     qemu: values.qemu,
+    ...(jit === undefined ? {} : { jit }),
     say,
     wanted: (...names) => only === undefined || names.some((name) => only.includes(name)),
   };
@@ -113,6 +118,7 @@ async function bench(folder: string): Promise<boolean> {
     seconds: Math.round((performance.now() - started) / 100) / 10,
     quick: values.quick,
     rounds,
+    jit: jit ?? "default",
     qemu: version,
     node: process.version,
     cpus: cpus().length,

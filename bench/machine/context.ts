@@ -1,15 +1,13 @@
 /** What every part of the benchmark needs to know, and guests that end whatever happens. */
 
-import { type Guest, type Launch, type Side, startGuest } from "./guest.ts";
+import { type Guest, type Launch, type Options, type Side, startGuest } from "./guest.ts";
 
-export interface Context {
+export interface Context extends Options {
   readonly rounds: number;
   /** Half of the work, once: for direction. */
   readonly quick: boolean;
   /** For what is made on the way; removed at the end. */
   readonly folder: string;
-  /** The program. */
-  readonly qemu: string;
   readonly say: (line: string) => void;
   /** Whether any of these names was asked for. */
   readonly wanted: (...names: readonly string[]) => boolean;
@@ -25,10 +23,10 @@ export function order(round: number): readonly Side[] {
 export async function withGuest<T>(
   side: Side,
   launch: Launch,
-  { qemu }: Context,
+  context: Context,
   use: (guest: Guest) => Promise<T>,
 ): Promise<T> {
-  const guest = await startGuest(side, launch, qemu);
+  const guest = await startGuest(side, launch, context);
   try {
     return await use(guest);
   } finally {

@@ -37,6 +37,13 @@ export interface Guest {
   stop(): Promise<void>;
 }
 
+export interface Options {
+  /** The program. */
+  readonly qemu: string;
+  /** Whether ours compiles; absent: as it does by itself. */
+  readonly jit?: "off" | "on";
+}
+
 export const QEMU = "qemu-system-riscv64";
 const DAY_MS = 86_400_000;
 const AGENT_FD = 3;
@@ -57,13 +64,14 @@ export function qemuArguments(launch: Launch): string[] {
 }
 
 /** Errors: DriverFailed; that of spawn. */
-export async function startGuest(side: Side, launch: Launch, qemu = QEMU): Promise<Guest> {
-  return side === "ours" ? await startOurs(launch) : await startQemu(launch, qemu);
+export async function startGuest(side: Side, launch: Launch, options: Options): Promise<Guest> {
+  return side === "ours" ? await startOurs(launch, options) : await startQemu(launch, options);
 }
 
-async function startOurs(launch: Launch): Promise<Guest> {
+async function startOurs(launch: Launch, { jit }: Options): Promise<Guest> {
   const startedAtMs = performance.now();
-  const machine = await startEmbedded({ kind: "embedded", ...launch }, (line) => {
+  const compiler = jit === undefined ? {} : { jit };
+  const machine = await startEmbedded({ kind: "embedded", ...launch, ...compiler }, (line) => {
     process.stderr.write(`ours: ${line}\n`);
   });
   const console = new Console(machine.console);
@@ -90,7 +98,7 @@ async function startOurs(launch: Launch): Promise<Guest> {
   };
 }
 
-async function startQemu(launch: Launch, qemu: string): Promise<Guest> {
+async function startQemu(launch: Launch, { qemu }: Options): Promise<Guest> {
   const startedAtMs = performance.now();
   const argv = [qemu, ...qemuArguments(launch)];
   const [program = "", ...args] =

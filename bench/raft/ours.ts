@@ -22,6 +22,7 @@ export type KvClient = RaftClient<
 >;
 
 export interface Ours {
+  readonly dir: string;
   readonly config: ClusterConfig;
   readonly members: Map<number, ChildProcess>;
   /** Starts a member that was killed. */
@@ -38,22 +39,34 @@ export interface OursOptions {
   readonly tune?: Partial<ClusterTuning>;
   /** Flags of node for each member, such as --cpu-prof. */
   readonly nodeFlags?: readonly string[];
-  /** The ports that members advertise to each other, by id; default those they listen on. */
+  /** Default: examples/kv. */
   readonly program?: string;
+  /** The ports that members tell each other, by id from 1, when not those they listen on. */
+  readonly advertised?: readonly number[];
+  /** Ports to listen on: peers and door of each member in turn. */
+  readonly ports?: readonly number[];
+  /** The program is no member: nobody waits for a leader. */
+  readonly isBare?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export async function startOurs(options: OursOptions = {}): Promise<Ours> {
   const { nodeFlags = [], program = MAIN, preset = "production", tune = {} } = options;
   const dir = mkdtempSync(join(tmpdir(), "blx-raft-"));
-  const ports = await freePorts(6);
+  const ports = options.ports ?? (await freePorts(6));
   const pairs = [0, 2, 4].map((i) => [ports[i] ?? 0, ports[i + 1] ?? 0] as const);
   const file = join(dir, "cluster.json");
-  const config = await writeConfig(file, pairs, { preset, tune });
+  const config = await writeConfig(file, pairs, {
+    preset,
+    tune,
+    ...(options.advertised === undefined ? {} : { advertised: options.advertised }),
+  });
   const members = new Map<number, ChildProcess>();
   const start = (id: number): void => {
     const args = [...nodeFlags, "--conditions=source", program, "member", file, String(id)];
     const stdio = ["ignore", "ignore", "inherit"] as const;
-    members.set(id, spawn(process.execPath, args, { stdio: [...stdio] }));
+    const env = { ...process.env, ...options.env };
+    members.set(id, spawn(process.execPath, args, { stdio: [...stdio], env }));
   };
   for (const { id } of config.members) start(id);
   const client = (...ids: readonly number[]): KvClient => {
@@ -76,12 +89,12 @@ export async function startOurs(options: OursOptions = {}): Promise<Ours> {
   };
   const leader = (): Promise<number> => findLeader(config, client);
   try {
-    await leader();
+    if (options.isBare !== true) await leader();
   } catch (caught) {
     await close();
     throw caught;
   }
-  return { config, members, start, client, leader, close };
+  return { dir, config, members, start, client, leader, close };
 }
 
 async function findLeader(

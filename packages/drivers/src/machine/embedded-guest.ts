@@ -63,6 +63,8 @@ export interface EmbeddedGuestOptions {
   readonly disks: readonly GuestDisk[];
   /** 1000: a whole core; absent: as much as there is. */
   readonly cpuMillicores?: number;
+  /** Whether hot code is compiled; absent: as the machine does by itself. */
+  readonly jit?: "off" | "on";
   readonly consoleOut: Writable;
   readonly consoleIn?: Readable;
   /** The stream of the guest's agent, both ways. */
@@ -103,6 +105,7 @@ export class EmbeddedGuest {
     this.#machine = new Machine({
       ramBytes: options.memoryBytes,
       harts: 1,
+      ...(options.jit === undefined ? {} : { jit: options.jit }),
       timeMode: { kind: "free", nowNs: () => this.#nowNs() },
       createBus: (ports) => {
         board = createBoard({

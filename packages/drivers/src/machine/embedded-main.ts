@@ -73,7 +73,7 @@ class EmbeddedProcess {
 
   async #prepare(line: string): Promise<void> {
     try {
-      const { imageDisk, disk, cpuMillicores, ...config } = decodeEmbeddedConfig(line);
+      const { imageDisk, disk, cpuMillicores, jit, ...config } = decodeEmbeddedConfig(line);
       const image = await loadImage(config);
       const disks: DiskSpec[] = [];
       if (imageDisk !== undefined) {
@@ -85,6 +85,7 @@ class EmbeddedProcess {
         image,
         memoryBytes: Math.ceil(config.memoryBytes / MEBIBYTE) * MEBIBYTE,
         ...(cpuMillicores === undefined ? {} : { cpuMillicores }),
+        ...(jit === undefined ? {} : { jit }),
         disks: this.#disks,
         consoleOut: this.#console,
         consoleIn: this.#console,

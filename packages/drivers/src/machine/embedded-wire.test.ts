@@ -25,6 +25,7 @@ const CONFIGS: readonly EmbeddedMachineConfig[] = [
   LEAST,
   { ...LEAST, initrd: "/i/initrd.img", disk: "/d/disk.raw" },
   { ...LEAST, imageDisk: { base: "/i/disk.img", overlay: "/d/image.overlay" }, cpuMillicores: 250 },
+  { ...LEAST, jit: "off" },
 ];
 const ORDERS: readonly EmbeddedOrder[] = [
   { kind: "run", deadlineMonotonicMs: 1234.5 },

@@ -42,6 +42,7 @@ const CONFIG_FIELDS = [
   "imageDisk",
   "disk",
   "cpuMillicores",
+  "jit",
 ];
 
 function readImageDisk(value: unknown, what: string): { base: string; overlay: string } {
@@ -58,6 +59,9 @@ export function readEmbeddedConfig(value: unknown, what: string): EmbeddedMachin
   const fields = asObject(value, what);
   onlyFields(fields, CONFIG_FIELDS, what);
   const imageDisk = optional(fields["imageDisk"], `${what}.imageDisk`, readImageDisk);
+  const jit = optional(fields["jit"], `${what}.jit`, (value, name) =>
+    asOneOf(value, ["off", "on"] as const, name),
+  );
   const cpuMillicores = optional(fields["cpuMillicores"], `${what}.cpuMillicores`, asInteger);
   const initrd = optional(fields["initrd"], `${what}.initrd`, asText);
   const disk = optional(fields["disk"], `${what}.disk`, asText);
@@ -70,6 +74,7 @@ export function readEmbeddedConfig(value: unknown, what: string): EmbeddedMachin
     ...(imageDisk === undefined ? {} : { imageDisk }),
     ...(disk === undefined ? {} : { disk }),
     ...(cpuMillicores === undefined ? {} : { cpuMillicores }),
+    ...(jit === undefined ? {} : { jit }),
   };
 }
 

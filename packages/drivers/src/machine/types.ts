@@ -38,6 +38,8 @@ export interface EmbeddedMachineConfig {
   readonly disk?: string;
   /** The share of a core that its process may use, 1000: all of one; absent: what there is. */
   readonly cpuMillicores?: number;
+  /** Whether hot code is compiled; absent: as the machine does by itself. The guest cannot tell. */
+  readonly jit?: "off" | "on";
 }
 
 export type MachineConfig = QemuMachineConfig | FakeMachineConfig | EmbeddedMachineConfig;
