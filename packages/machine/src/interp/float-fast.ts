@@ -165,7 +165,7 @@ class Fast {
     this.#ordered(1).op("i32.and");
   }
 
-  /** By comparison; operands that compare equal may be zeros of different sign. */
+  /** By comparison; zeros that compare equal may have different signs. */
   #extreme(fn: "min" | "max"): void {
     const [a, b] = [this.#arg(0), this.#arg(1)];
     this.#push(a).get(b).get(a).get(b);
@@ -176,6 +176,9 @@ class Fast {
     this.#plain("lt");
     this.#push(a).get(b);
     this.#plain("gt").op("i32.or");
+    this.#push(a).get(b);
+    this.#plain("eq");
+    this.#isZero(a).op("i32.eqz", "i32.and", "i32.or");
   }
 
   /** Section 6, towards zero. */

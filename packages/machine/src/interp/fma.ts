@@ -1,5 +1,5 @@
 /**
- * The fused multiply-add that WebAssembly lacks, as functions of an interpreter's module: Boldo and
+ * The fused multiply-add as functions of a module: the processor's where vectors have it, else Boldo and
  * Melquiond's algorithms with rounding to odd, see fp/fast.ts section 5. A result of NaN means that the
  * operands are outside of what the algorithm is proved for; the caller then asks the exact operation.
  */
@@ -66,9 +66,10 @@ function pushWithin(code: Code, local: number, limit: number): void {
   number(code, limit).op("f64.le");
 }
 
-/** f64, f64, f64 -> f64: a * b + c rounded once to nearest even, or NaN. */
-export function defineFma64(module: ModuleBuilder): number {
+/** f64, f64, f64 -> f64: a * b + c rounded once to nearest even, or NaN. `fused` as wasm/probe.ts says. */
+export function defineFma64(module: ModuleBuilder, fused: boolean): number {
   const type = { parameters: ["f64", "f64", "f64"], results: ["f64"] } as const;
+  if (fused) return module.define(type, (code) => code.fused("f64", 0, 1, 2));
   return module.define(type, (code) => {
     const [a, b, c] = [0, 1, 2];
     const local = (): number => code.local("f64");
@@ -96,8 +97,9 @@ export function defineFma64(module: ModuleBuilder): number {
 }
 
 /** f32, f32, f32 -> f32: a * b + c rounded once to nearest even; NaN, infinities as they come. */
-export function defineFma32(module: ModuleBuilder): number {
+export function defineFma32(module: ModuleBuilder, fused: boolean): number {
   const type = { parameters: ["f32", "f32", "f32"], results: ["f32"] } as const;
+  if (fused) return module.define(type, (code) => code.fused("f32", 0, 1, 2));
   return module.define(type, (code) => {
     const local = (): number => code.local("f64");
     const [product, addend, sum] = [local(), local(), local()];

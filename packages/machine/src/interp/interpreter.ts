@@ -27,6 +27,7 @@ import { Jit } from "../jit/jit.ts";
 import type { JitLimits } from "../jit/limits.ts";
 import type { WasmFunction, WasmMemory } from "../wasm/engine.ts";
 import { compile, createMemory, instantiate } from "../wasm/engine.ts";
+import { hasFusedMultiplyAdd } from "../wasm/probe.ts";
 import { SlowAccess } from "./access.ts";
 import { CodePages, type CountingAt } from "./code-pages.ts";
 import { EXIT, SLOW, TRAP_VALUE } from "./context.ts";
@@ -142,7 +143,12 @@ export class Interpreter implements HartPorts {
       memory.buffer,
     );
     this.#jit = jit && this.#createJit(memory, jit);
-    const module = compile(interpreterModule(this.layout, jit?.limits.threshold));
+    const module = compile(
+      interpreterModule(this.layout, {
+        threshold: jit?.limits.threshold,
+        fused: hasFusedMultiplyAdd(),
+      }),
+    );
     const exported = instantiate(module, memory, {
       access: (kind = 0) => this.#guarded(() => this.#access(kind)),
       predecode: () => this.#code.predecode(this.#view.getUint32(STATE.ip, true)),
@@ -162,6 +168,7 @@ export class Interpreter implements HartPorts {
       frames: this.frames,
       code: this.#code,
       privilege: () => this.hart.privilege,
+      ticks: () => this.ticks,
       baseAt: (pageVa) => this.#place.baseAt(pageVa),
     });
   }
@@ -401,6 +408,7 @@ export class Interpreter implements HartPorts {
     switch (exit) {
       case EXIT.budget:
         this.#place.syncPc();
+        this.#jit?.sample();
         return;
       case EXIT.leave:
       case EXIT.fetch:
@@ -472,7 +480,7 @@ export class Interpreter implements HartPorts {
       if (this.#left <= 0) break;
       this.#deliverInterrupt();
       this.#clipToTimer();
-      this.#jit?.flushPending();
+      this.#jit?.attend();
       this.#enter();
     }
     const { hart } = this;

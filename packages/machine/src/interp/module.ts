@@ -254,11 +254,21 @@ function defineRun(
   );
 }
 
+export interface InterpreterVariant {
+  /** Executions after which the compiler is told; without it there is no compiler. */
+  readonly threshold?: number | undefined;
+  /** Whether relaxed multiply-adds round once (wasm/probe.ts). */
+  readonly fused?: boolean;
+}
+
 /**
  * Bytes of the module for one layout. Imports: access, predecode, helper, float; exports: run. With a
  * threshold it feeds the compiler, and imports `hot` and the table `regions`.
  */
-export function interpreterModule(layout: Layout, threshold?: number): Uint8Array<ArrayBuffer> {
+export function interpreterModule(
+  layout: Layout,
+  { threshold, fused = false }: InterpreterVariant = {},
+): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder({ minimum: layout.wasmPages, maximum: layout.wasmPages });
   const answer = { parameters: ["i32"], results: ["i32"] } as const;
   const imports = {
@@ -275,8 +285,8 @@ export function interpreterModule(layout: Layout, threshold?: number): Uint8Arra
   }
   const functions = {
     mulhu: defineMulhu(module),
-    fma32: defineFma32(module),
-    fma64: defineFma64(module),
+    fma32: defineFma32(module, fused),
+    fma64: defineFma64(module, fused),
   };
   defineRun(module, layout, { ...imports, ...functions }, counting);
   return module.encode();

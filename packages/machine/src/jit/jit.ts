@@ -13,10 +13,11 @@ import type { CodePages } from "../interp/code-pages.ts";
 import { defineFma32, defineFma64 } from "../interp/fma.ts";
 import type { Frames } from "../memory/frames.ts";
 import type { Layout } from "../memory/layout.ts";
-import { STATE } from "../memory/layout.ts";
+import { CODE_PAGE_BYTES, STATE } from "../memory/layout.ts";
 import type { WasmMemory, WasmTable } from "../wasm/engine.ts";
 import { compile, createTable, instantiate } from "../wasm/engine.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
+import { hasFusedMultiplyAdd } from "../wasm/probe.ts";
 import { placeChecks } from "./analyse/budget.ts";
 import { CodeView } from "./analyse/code-view.ts";
 import { discover } from "./analyse/discover.ts";
@@ -27,8 +28,8 @@ import type { Region } from "./cache/regions.ts";
 import { extentsOf, Regions } from "./cache/regions.ts";
 import type { RegionPlan } from "./emit/region.ts";
 import { defineRegion } from "./emit/region.ts";
-import { FIRST_SLOT, type JitLimits } from "./limits.ts";
-import { checkLimits } from "./limits.ts";
+import type { JitLimits, RegionSize } from "./limits.ts";
+import { checkLimits, FIRST_SLOT } from "./limits.ts";
 
 export interface JitParts {
   readonly layout: Layout;
@@ -37,6 +38,8 @@ export interface JitParts {
   readonly code: CodePages;
   readonly limits: JitLimits;
   privilege(): number;
+  /** Instructions begun since power-on. */
+  ticks(): number;
   /** Operations of the page that execution last reached at this virtual page; 0 if it is not known. */
   baseAt(pageVa: bigint): number;
   /** Told of every region that is made. */
@@ -44,7 +47,6 @@ export interface JitParts {
 }
 
 export interface RegionReport {
-  readonly number: number;
   readonly pageVa: bigint;
   readonly plan: RegionPlan;
 }
@@ -52,6 +54,8 @@ export interface RegionReport {
 export interface JitStats {
   readonly regions: number;
   readonly made: number;
+  /** Of those, for the second time and larger. */
+  readonly again: number;
   readonly refused: number;
   readonly invalidated: number;
   readonly flushes: number;
@@ -72,7 +76,9 @@ export class Jit {
   readonly #view: DataView;
   readonly #regions: Regions;
   readonly #pending: Pending[] = [];
+  #pendingSince = 0;
   #made = 0;
+  #again = 0;
   #refused = 0;
   #invalidated = 0;
   #flushes = 0;
@@ -99,6 +105,7 @@ export class Jit {
     return {
       regions: this.#regions.count,
       made: this.#made,
+      again: this.#again,
       refused: this.#refused,
       invalidated: this.#invalidated,
       flushes: this.#flushes,
@@ -118,43 +125,80 @@ export class Jit {
     }
     const pageVa = this.#view.getBigUint64(STATE.pageVa, true);
     const base = this.#view.getUint32(STATE.pageBase, true);
-    const plan = this.#plan(pageVa, base, (ip - base) >>> 3);
-    if (plan === undefined) {
+    const made = this.#make(pageVa, base, ip, limits.first);
+    if (!made) {
       this.#refused++;
       this.#regions.refuse(ip);
-      return;
     }
-    const instructions = plan.blocks.reduce((sum, block) => sum + block.instructions.length, 0);
-    const region = this.#regions.add(ip, extentsOf(plan.blocks, plan.pages), instructions);
-    this.#made++;
-    this.#instructions += instructions;
-    this.#parts.onRegion?.({ number: region.number, pageVa, plan });
-    this.#pending.push({ region, plan });
-    if (this.#pending.length >= limits.batch) this.flushPending();
   }
 
-  #plan(pageVa: bigint, base: number, entry: number): RegionPlan | undefined {
-    const { frames, code, limits } = this.#parts;
+  /** A budget has ended: if it was in a region, and not for the first time, that is worth a larger one. */
+  sample(): void {
+    const region = this.#regions.byNumber(this.#view.getUint32(STATE.region, true));
+    this.#view.setUint32(STATE.region, 0, true);
+    if (region === undefined || region.again) return;
+    region.samples++;
+    if (region.samples < this.#parts.limits.samples) return;
+    const base = this.#parts.baseAt(region.pageVa);
+    // Another address space, or privilege: perhaps the next time.
+    if (base === 0 || region.ip - base < 0 || region.ip - base >= CODE_PAGE_BYTES) return;
+    this.#regions.remove(region);
+    this.#again++;
+    this.#make(region.pageVa, base, region.ip, this.#parts.limits.again);
+  }
+
+  #make(pageVa: bigint, base: number, ip: number, size: RegionSize): boolean {
+    const plan = this.#plan(pageVa, base, (ip - base) >>> 3, size);
+    if (plan === undefined) return false;
+    const instructions = plan.blocks.reduce((sum, block) => sum + block.instructions.length, 0);
+    const extents = extentsOf(plan.blocks, plan.pages);
+    const again = size === this.#parts.limits.again;
+    const region = this.#regions.add({ ip, extents, instructions, pageVa, again });
+    this.#made++;
+    this.#instructions += instructions;
+    this.#parts.onRegion?.({ pageVa, plan });
+    if (this.#pending.length === 0) this.#pendingSince = this.#parts.ticks();
+    this.#pending.push({ region, plan });
+    if (this.#pending.length >= this.#parts.limits.batch) this.#flush();
+    return true;
+  }
+
+  #plan(pageVa: bigint, base: number, entry: number, size: RegionSize): RegionPlan | undefined {
+    const { frames, code } = this.#parts;
     const baseAt = (va: bigint): number => this.#parts.baseAt(va);
     const parts = { frames, code, baseAt, view: this.#view };
-    const view = new CodeView(parts, pageVa, base, limits.pagesMax);
-    const first = discover(view, entry, limits);
+    const view = new CodeView(parts, pageVa, base, size.pagesMax);
+    const first = discover(view, entry, size);
     if (first === undefined) return undefined;
     this.#dispatches += makeReducible(first);
     const blocks = orderBlocks(first);
     placeChecks(blocks);
-    const registers = registerUse(blocks);
-    return { blocks, registers, pages: view.pages, privilege: this.#parts.privilege() };
+    return {
+      number: this.#regions.nextNumber,
+      blocks,
+      registers: registerUse(blocks),
+      pages: view.pages,
+      privilege: this.#parts.privilege(),
+      fused: hasFusedMultiplyAdd(),
+      inexactSet: (this.#view.getUint32(STATE.fflags, true) & 1) !== 0,
+    };
   }
 
-  /** Compiles what waits for more to share a module with. */
-  flushPending(): void {
+  /** Execution is in TypeScript: compiles what has waited long enough for more to share a module with. */
+  attend(): void {
+    if (this.#pending.length === 0) return;
+    const waited = this.#parts.ticks() - this.#pendingSince;
+    if (waited >= this.#parts.limits.batchInstructions) this.#flush();
+  }
+
+  #flush(): void {
     const batch = this.#pending.splice(0).filter(({ region }) => !region.dead);
     if (batch.length === 0) return;
     const { layout, memory } = this.#parts;
     const module = new ModuleBuilder({ minimum: layout.wasmPages, maximum: layout.wasmPages });
     module.importTable("regions");
-    const functions = { fma32: defineFma32(module), fma64: defineFma64(module) };
+    const fused = hasFusedMultiplyAdd();
+    const functions = { fma32: defineFma32(module, fused), fma64: defineFma64(module, fused) };
     for (const { region, plan } of batch) {
       defineRegion(module, layout, functions, plan, `r${region.number}`);
     }

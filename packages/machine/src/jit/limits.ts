@@ -3,14 +3,25 @@
 import { assert } from "@blixard/std";
 import { ADJUST_BITS } from "./emit/context.ts";
 
-export interface JitLimits {
-  /** Executions of a place by the interpreter before a region is made there. */
-  readonly threshold: number;
+/** How large a region may become. */
+export interface RegionSize {
   readonly instructionsMax: number;
   readonly inlineDepthMax: number;
   readonly pagesMax: number;
-  /** Regions that are put into one module. */
+}
+
+export interface JitLimits {
+  /** Executions of a place by the interpreter before a region is made there. */
+  readonly threshold: number;
+  /** Of a region that has just become hot. */
+  readonly first: RegionSize;
+  /** Of the same, made anew, when budgets kept ending in it. */
+  readonly again: RegionSize;
+  /** Budgets that ended in a region before it is made anew. */
+  readonly samples: number;
+  /** Regions that are put into one module, and instructions after which fewer have to do. */
   readonly batch: number;
+  readonly batchInstructions: number;
   /** Regions may begin at every instruction, and not only where a jump leads: for tests. */
   readonly everywhere: boolean;
   /** Regions that exist at once: beyond, all are given up. */
@@ -18,11 +29,12 @@ export interface JitLimits {
 }
 
 export const JIT_LIMITS: JitLimits = {
-  threshold: 500,
-  instructionsMax: 300,
-  inlineDepthMax: 4,
-  pagesMax: 6,
-  batch: 8,
+  threshold: 3000,
+  first: { instructionsMax: 100, inlineDepthMax: 2, pagesMax: 3 },
+  again: { instructionsMax: 300, inlineDepthMax: 4, pagesMax: 6 },
+  samples: 2,
+  batch: 64,
+  batchInstructions: 1_000_000,
   everywhere: false,
   regionsMax: 16_384,
 };
@@ -34,7 +46,9 @@ export const NOT_AGAIN = 0x4000_0000;
 
 export function checkLimits(limits: JitLimits): void {
   assert(limits.threshold >= 1 && limits.threshold < NOT_AGAIN, "threshold");
-  assert(limits.instructionsMax >= 1 && limits.instructionsMax < 2 ** ADJUST_BITS, "region's size");
-  assert(limits.pagesMax >= 1 && limits.inlineDepthMax >= 0, "pages and depth");
-  assert(limits.batch >= 1 && limits.regionsMax >= 1, "batch and cache");
+  for (const { instructionsMax, inlineDepthMax, pagesMax } of [limits.first, limits.again]) {
+    assert(instructionsMax >= 1 && instructionsMax < 2 ** ADJUST_BITS, "region's size");
+    assert(pagesMax >= 1 && inlineDepthMax >= 0, "pages and depth");
+  }
+  assert(limits.samples >= 1 && limits.batch >= 1 && limits.regionsMax >= 1, "batch and cache");
 }

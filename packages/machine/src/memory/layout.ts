@@ -52,6 +52,8 @@ export const STATE = {
   zeroOn: 716,
   /** How often regions returned, by reason: 32 bits each. */
   leftBy: 720,
+  /** Number of the region in which the budget ended, for the compiler to find out what is hot; 0 none. */
+  region: 744,
 } as const;
 
 /** Entries {page | tag: i64, pageBase: i32, unused} of direct-mapped tables for jumps between pages. */

@@ -1,6 +1,7 @@
 /** Emission of one WebAssembly function body: a thin, typed way to write instructions. */
 
 import { assert } from "@blixard/std";
+import { ByteWriter } from "./bytes.ts";
 
 export type ValueType = "i32" | "i64" | "f32" | "f64";
 export const VALUE_TYPE: Readonly<Record<ValueType, number>> = {
@@ -117,7 +118,9 @@ const MEMORY = {
   "i64.load": 0x29,
   "f32.load": 0x2a,
   "f64.load": 0x2b,
+  "i32.load8_s": 0x2c,
   "i32.load8_u": 0x2d,
+  "i32.load16_s": 0x2e,
   "i32.load16_u": 0x2f,
   "i64.load8_s": 0x30,
   "i64.load8_u": 0x31,
@@ -154,34 +157,15 @@ const FIXED = {
   localTee: 0x22,
   i32Const: 0x41,
   i64Const: 0x42,
+  vector: 0xfd,
   emptyType: 0x40,
 } as const;
 
-/** Unsigned LEB128, for 0 <= value < 2^32. */
-export function unsignedLeb(value: number): number[] {
-  assert(Number.isInteger(value) && value >= 0 && value < 2 ** 32, "an unsigned 32-bit number");
-  const bytes: number[] = [];
-  let rest = value;
-  do {
-    const low = rest % 128;
-    rest = Math.floor(rest / 128);
-    bytes.push(rest === 0 ? low : low | 0x80);
-  } while (rest !== 0);
-  return bytes;
-}
-
-/** Signed LEB128. */
-export function signedLeb(value: bigint): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  for (;;) {
-    const low = Number(rest & 0x7fn);
-    rest >>= 7n;
-    const done = (rest === 0n && low < 64) || (rest === -1n && low >= 64);
-    bytes.push(done ? low : low | 0x80);
-    if (done) return bytes;
-  }
-}
+/** Vector instructions, which come after a prefix: all lanes from one number, fused or not, one lane. */
+const VECTOR = {
+  f32: { splat: 0x13, relaxedMultiplyAdd: 0x105, extractLane: 0x1f },
+  f64: { splat: 0x14, relaxedMultiplyAdd: 0x107, extractLane: 0x21 },
+} as const;
 
 /** A jump target; only valid inside the block that made it. */
 export interface Label {
@@ -195,7 +179,7 @@ export interface BranchHint {
 }
 
 export class Code {
-  readonly #bytes: number[] = [];
+  readonly #bytes = new ByteWriter();
   readonly #locals: ValueType[] = [];
   readonly #hints: BranchHint[] = [];
   readonly #parameters: number;
@@ -212,46 +196,68 @@ export class Code {
   }
 
   op(...names: readonly PlainName[]): this {
-    for (const name of names) this.#bytes.push(PLAIN[name]);
+    for (const name of names) this.#bytes.u8(PLAIN[name]);
     return this;
   }
   get(local: number): this {
-    this.#bytes.push(FIXED.localGet, ...unsignedLeb(local));
+    this.#bytes.u8(FIXED.localGet);
+    this.#bytes.unsigned(local);
     return this;
   }
   set(local: number): this {
-    this.#bytes.push(FIXED.localSet, ...unsignedLeb(local));
+    this.#bytes.u8(FIXED.localSet);
+    this.#bytes.unsigned(local);
     return this;
   }
   tee(local: number): this {
-    this.#bytes.push(FIXED.localTee, ...unsignedLeb(local));
+    this.#bytes.u8(FIXED.localTee);
+    this.#bytes.unsigned(local);
     return this;
   }
   i32(value: number): this {
-    this.#bytes.push(FIXED.i32Const, ...signedLeb(BigInt(value | 0)));
+    this.#bytes.u8(FIXED.i32Const);
+    this.#bytes.signed32(value);
     return this;
   }
   i64(value: bigint | number): this {
-    this.#bytes.push(FIXED.i64Const, ...signedLeb(BigInt.asIntN(64, BigInt(value))));
+    this.#bytes.u8(FIXED.i64Const);
+    if (typeof value === "number" && (value | 0) === value) this.#bytes.signed32(value);
+    else this.#bytes.signed64(BigInt(value));
     return this;
   }
   /** A load or store with no promise of alignment. */
   memory(name: MemoryName, offset = 0): this {
-    this.#bytes.push(MEMORY[name], 0, ...unsignedLeb(offset));
+    this.#bytes.u8(MEMORY[name]);
+    this.#bytes.u8(0);
+    this.#bytes.unsigned(offset);
+    return this;
+  }
+  /** Pushes a * b + c of three locals, rounded once where the processor can (wasm/probe.ts). */
+  fused(type: "f32" | "f64", a: number, b: number, c: number): this {
+    const { splat, relaxedMultiplyAdd, extractLane } = VECTOR[type];
+    for (const local of [a, b, c]) this.get(local).#bytes.append([FIXED.vector, splat]);
+    this.#bytes.u8(FIXED.vector);
+    this.#bytes.unsigned(relaxedMultiplyAdd);
+    this.#bytes.append([FIXED.vector, extractLane, 0]);
     return this;
   }
   call(functionIndex: number): this {
-    this.#bytes.push(FIXED.call, ...unsignedLeb(functionIndex));
+    this.#bytes.u8(FIXED.call);
+    this.#bytes.unsigned(functionIndex);
     return this;
   }
 
   /** A call through table 0, of a function of this type; the type's number is that of the module. */
   callIndirect(type: number): this {
-    this.#bytes.push(FIXED.callIndirect, ...unsignedLeb(type), 0);
+    this.#bytes.u8(FIXED.callIndirect);
+    this.#bytes.unsigned(type);
+    this.#bytes.u8(0);
     return this;
   }
   returnCallIndirect(type: number): this {
-    this.#bytes.push(FIXED.returnCallIndirect, ...unsignedLeb(type), 0);
+    this.#bytes.u8(FIXED.returnCallIndirect);
+    this.#bytes.unsigned(type);
+    this.#bytes.u8(0);
     return this;
   }
   /** The `if` or `br_if` that comes next is seldom taken. */
@@ -261,11 +267,12 @@ export class Code {
   }
 
   #open(opcode: number, result: ValueType | undefined, body: (label: Label) => void): this {
-    this.#bytes.push(opcode, result === undefined ? FIXED.emptyType : VALUE_TYPE[result]);
+    this.#bytes.u8(opcode);
+    this.#bytes.u8(result === undefined ? FIXED.emptyType : VALUE_TYPE[result]);
     this.#depth++;
     body({ depth: this.#depth });
     this.#depth--;
-    this.#bytes.push(FIXED.end);
+    this.#bytes.u8(FIXED.end);
     return this;
   }
   block(body: (label: Label) => void): this {
@@ -278,7 +285,7 @@ export class Code {
     return this.#open(FIXED.if, result, () => {
       yes();
       if (no === undefined) return;
-      this.#bytes.push(FIXED.else);
+      this.#bytes.u8(FIXED.else);
       no();
     });
   }
@@ -287,38 +294,42 @@ export class Code {
     return this.#depth - label.depth;
   }
   br(label: Label): this {
-    this.#bytes.push(FIXED.br, ...unsignedLeb(this.#relative(label)));
+    this.#bytes.u8(FIXED.br);
+    this.#bytes.unsigned(this.#relative(label));
     return this;
   }
   brIf(label: Label): this {
-    this.#bytes.push(FIXED.brIf, ...unsignedLeb(this.#relative(label)));
+    this.#bytes.u8(FIXED.brIf);
+    this.#bytes.unsigned(this.#relative(label));
     return this;
   }
   brTable(labels: readonly Label[], otherwise: Label): this {
-    this.#bytes.push(FIXED.brTable, ...unsignedLeb(labels.length));
-    for (const label of labels) this.#bytes.push(...unsignedLeb(this.#relative(label)));
-    this.#bytes.push(...unsignedLeb(this.#relative(otherwise)));
+    this.#bytes.u8(FIXED.brTable);
+    this.#bytes.unsigned(labels.length);
+    for (const label of labels) this.#bytes.unsigned(this.#relative(label));
+    this.#bytes.unsigned(this.#relative(otherwise));
     return this;
   }
 
-  #head(): number[] {
-    const declarations = this.#locals.flatMap((type) => [1, VALUE_TYPE[type]]);
-    return [...unsignedLeb(this.#locals.length), ...declarations];
+  #head(): Uint8Array {
+    const head = new ByteWriter();
+    head.unsigned(this.#locals.length);
+    for (const type of this.#locals) head.append([1, VALUE_TYPE[type]]);
+    return head.take();
   }
   /** What is known about its jumps, in the order of the code. */
   hints(): readonly BranchHint[] {
     const before = this.#head().length;
     return this.#hints.map(({ offset, likely }) => ({ offset: offset + before, likely }));
   }
-  get size(): number {
-    return this.#bytes.length;
-  }
 
-  /** Size, local declarations and instructions, as the code section holds them. */
-  encode(): Uint8Array {
+  /** Appends size, local declarations and instructions, as the code section holds them. */
+  encode(into: ByteWriter): void {
     assert(this.#depth === 0, "every block is closed");
     const head = this.#head();
-    const size = unsignedLeb(head.length + this.#bytes.length + 1);
-    return Uint8Array.from([...size, ...head].concat(this.#bytes, FIXED.end));
+    into.unsigned(head.length + this.#bytes.length + 1);
+    into.append(head);
+    into.append(this.#bytes.view());
+    into.u8(FIXED.end);
   }
 }

@@ -1,16 +1,43 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { signedLeb, unsignedLeb } from "./code.ts";
+import { ByteWriter } from "./bytes.ts";
 import { compile, createMemory, instantiate } from "./engine.ts";
 import { ModuleBuilder } from "./module.ts";
 
+const written = (write: (into: ByteWriter) => void): number[] => {
+  const writer = new ByteWriter();
+  write(writer);
+  return [...writer.take()];
+};
+
 test("LEB128 as the specification's examples have it", () => {
-  assert.deepEqual(unsignedLeb(624485), [0xe5, 0x8e, 0x26]);
-  assert.deepEqual(unsignedLeb(0), [0]);
-  assert.deepEqual(signedLeb(-123456n), [0xc0, 0xbb, 0x78]);
-  assert.deepEqual(signedLeb(63n), [63]);
-  assert.deepEqual(signedLeb(64n), [0xc0, 0]);
-  assert.deepEqual(signedLeb(-64n), [0x40]);
+  const unsigned = (value: number): number[] => written((into) => into.unsigned(value));
+  assert.deepEqual(unsigned(624485), [0xe5, 0x8e, 0x26]);
+  assert.deepEqual(unsigned(0), [0]);
+  assert.deepEqual(unsigned(2 ** 32 - 1), [0xff, 0xff, 0xff, 0xff, 0x0f]);
+  for (const [value, bytes] of [
+    [-123456, [0xc0, 0xbb, 0x78]],
+    [63, [63]],
+    [64, [0xc0, 0]],
+    [-64, [0x40]],
+    [-(2 ** 31), [0x80, 0x80, 0x80, 0x80, 0x78]],
+  ] as const) {
+    const as32 = written((into) => into.signed32(value));
+    const as64 = written((into) => into.signed64(BigInt(value)));
+    assert.deepEqual([as32, as64], [bytes, bytes]);
+  }
+  assert.equal(written((into) => into.signed64(2n ** 63n)).length, 10);
+});
+
+test("bytes grow", () => {
+  const long = Uint8Array.from({ length: 5000 }, (_, n) => n & 255);
+  assert.deepEqual(
+    written((into) => {
+      into.append(long);
+      into.u8(7);
+    }),
+    [...long, 7],
+  );
 });
 
 test("a module with a loop, a table jump, memory and an import runs", () => {

@@ -2,7 +2,8 @@
 
 import { assert } from "@blixard/std";
 import type { ValueType } from "./code.ts";
-import { Code, unsignedLeb, VALUE_TYPE } from "./code.ts";
+import { ByteWriter } from "./bytes.ts";
+import { Code, VALUE_TYPE } from "./code.ts";
 
 export interface FunctionType {
   readonly parameters: readonly ValueType[];
@@ -21,6 +22,7 @@ interface Defined {
 
 const SECTION = { custom: 0, type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
 const MAGIC_AND_VERSION = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+const FUNCTION_TYPE = 0x60;
 const FUNCTION_KIND = 0;
 const TABLE_KIND = 1;
 const FUNCTION_REFERENCE = 0x70;
@@ -30,13 +32,29 @@ const MEMORY_KIND = 2;
 /** All imports come from one module of this name. */
 export const IMPORT_MODULE = "host";
 
-function text(value: string): number[] {
-  const bytes = [...new TextEncoder().encode(value)];
-  return [...unsignedLeb(bytes.length), ...bytes];
+function writeText(into: ByteWriter, value: string): void {
+  const bytes = new TextEncoder().encode(value);
+  into.unsigned(bytes.length);
+  into.append(bytes);
 }
-function section(id: number, entries: readonly (readonly number[])[]): number[] {
-  const body = [...unsignedLeb(entries.length)].concat(...entries.map((entry) => [...entry]));
-  return [id, ...unsignedLeb(body.length)].concat(body);
+function writeTypes(into: ByteWriter, types: readonly ValueType[]): void {
+  into.unsigned(types.length);
+  for (const type of types) into.u8(VALUE_TYPE[type]);
+}
+function writeSection(into: ByteWriter, id: number, write: (body: ByteWriter) => void): void {
+  const body = new ByteWriter();
+  write(body);
+  into.u8(id);
+  into.unsigned(body.length);
+  into.append(body.view());
+}
+function writeVector<T>(
+  into: ByteWriter,
+  entries: readonly T[],
+  write: (entry: T, position: number) => void,
+): void {
+  into.unsigned(entries.length);
+  for (const [position, entry] of entries.entries()) write(entry, position);
 }
 
 /** Declare all imports first, then define functions: both share one numbering. */
@@ -84,69 +102,77 @@ export class ModuleBuilder {
     return this.#imports.length + this.#defined.length - 1;
   }
 
-  /** The hints of every function that has some, as a custom section. */
-  #hints(): number[] {
-    const functions = this.#defined.flatMap(({ code }, position) => {
-      const hints = code.hints();
-      if (hints.length === 0) return [];
-      const entries = hints.map(({ offset, likely }) => [
-        ...unsignedLeb(offset),
-        1,
-        likely ? 1 : 0,
-      ]);
-      const index = unsignedLeb(this.#imports.length + position);
-      return [[...index, ...unsignedLeb(hints.length)].concat(...entries)];
+  #writeImports(into: ByteWriter): void {
+    const { minimum, maximum } = this.#memoryPages;
+    const named = (name: string): void => {
+      writeText(into, IMPORT_MODULE);
+      writeText(into, name);
+    };
+    into.unsigned(this.#imports.length + (this.#tableName === undefined ? 1 : 2));
+    named("memory");
+    into.append([MEMORY_KIND, 1]);
+    into.unsigned(minimum);
+    into.unsigned(maximum);
+    if (this.#tableName !== undefined) {
+      named(this.#tableName);
+      into.append([TABLE_KIND, FUNCTION_REFERENCE, 0, 0]);
+    }
+    for (const { name, type } of this.#imports) {
+      named(name);
+      into.u8(FUNCTION_KIND);
+      into.unsigned(type);
+    }
+  }
+
+  #writeExports(into: ByteWriter): void {
+    const exported = this.#defined.flatMap(({ exportName }, position) =>
+      exportName === undefined ? [] : [{ name: exportName, position }],
+    );
+    writeVector(into, exported, ({ name, position }) => {
+      writeText(into, name);
+      into.u8(FUNCTION_KIND);
+      into.unsigned(this.#imports.length + position);
     });
-    if (functions.length === 0) return [];
-    const body = [...text(HINTS), ...unsignedLeb(functions.length)].concat(...functions);
-    return [SECTION.custom, ...unsignedLeb(body.length)].concat(body);
+  }
+
+  /** The hints of every function that has some, as a custom section. */
+  #writeHints(into: ByteWriter): void {
+    const hinted = this.#defined.flatMap(({ code }, position) => {
+      const hints = code.hints();
+      return hints.length === 0 ? [] : [{ hints, position }];
+    });
+    if (hinted.length === 0) return;
+    writeSection(into, SECTION.custom, (body) => {
+      writeText(body, HINTS);
+      writeVector(body, hinted, ({ hints, position }) => {
+        body.unsigned(this.#imports.length + position);
+        writeVector(body, hints, ({ offset, likely }) => {
+          body.unsigned(offset);
+          body.append([1, likely ? 1 : 0]);
+        });
+      });
+    });
   }
 
   encode(): Uint8Array<ArrayBuffer> {
-    const { minimum, maximum } = this.#memoryPages;
-    const types = this.#types.map(({ parameters, results }) => [
-      0x60,
-      ...unsignedLeb(parameters.length),
-      ...parameters.map((type) => VALUE_TYPE[type]),
-      ...unsignedLeb(results.length),
-      ...results.map((type) => VALUE_TYPE[type]),
-    ]);
-    const from = text(IMPORT_MODULE);
-    const imports = [
-      [
-        ...from,
-        ...text("memory"),
-        MEMORY_KIND,
-        1,
-        ...unsignedLeb(minimum),
-        ...unsignedLeb(maximum),
-      ],
-      ...(this.#tableName === undefined
-        ? []
-        : [[...from, ...text(this.#tableName), TABLE_KIND, FUNCTION_REFERENCE, 0, 0]]),
-      ...this.#imports.map(({ name, type }) => [
-        ...from,
-        ...text(name),
-        FUNCTION_KIND,
-        ...unsignedLeb(type),
-      ]),
-    ];
-    const exports = this.#defined.flatMap(({ exportName }, position) =>
-      exportName === undefined
-        ? []
-        : [[...text(exportName), FUNCTION_KIND, ...unsignedLeb(this.#imports.length + position)]],
-    );
-    const functions = this.#defined.map(({ type }) => unsignedLeb(type));
-    const codes = this.#defined.map(({ code }) => [...code.encode()]);
-    return Uint8Array.from(
-      MAGIC_AND_VERSION.concat(
-        section(SECTION.type, types),
-        section(SECTION.import, imports),
-        section(SECTION.function, functions),
-        section(SECTION.export, exports),
-        this.#hints(),
-        section(SECTION.code, codes),
-      ),
-    );
+    const into = new ByteWriter();
+    into.append(MAGIC_AND_VERSION);
+    writeSection(into, SECTION.type, (body) => {
+      writeVector(body, this.#types, ({ parameters, results }) => {
+        body.u8(FUNCTION_TYPE);
+        writeTypes(body, parameters);
+        writeTypes(body, results);
+      });
+    });
+    writeSection(into, SECTION.import, (body) => this.#writeImports(body));
+    writeSection(into, SECTION.function, (body) => {
+      writeVector(body, this.#defined, ({ type }) => body.unsigned(type));
+    });
+    writeSection(into, SECTION.export, (body) => this.#writeExports(body));
+    this.#writeHints(into);
+    writeSection(into, SECTION.code, (body) => {
+      writeVector(body, this.#defined, ({ code }) => code.encode(body));
+    });
+    return into.take();
   }
 }

@@ -6,15 +6,11 @@
 
 import { assert, unreachable } from "@blixard/std";
 import { PAGE_BYTES } from "../../limits.ts";
+import type { RegionSize } from "../limits.ts";
 import type { CodeView } from "./code-view.ts";
 import { isCompilable } from "./compilable.ts";
 import type { Block, End, RegionInstruction, Target } from "./graph.ts";
 import { makeBlock, pageDelta } from "./graph.ts";
-
-export interface DiscoverLimits {
-  readonly instructionsMax: number;
-  readonly inlineDepthMax: number;
-}
 
 /** Calls that are being executed, innermost first. */
 interface Context {
@@ -36,22 +32,23 @@ const isLink = (register: number): boolean => register === RA || register === T0
 
 class Discovery {
   readonly #view: CodeView;
-  readonly #limits: DiscoverLimits;
+  readonly #limits: RegionSize;
   readonly #outermost: Context;
   readonly #contexts = new Map<string, Context>();
   /** By context and delta of any of its instructions. */
-  readonly #runs = new Map<string, Run>();
+  readonly #runs = new Map<number, Run>();
   readonly #pending: Run[] = [];
   #instructions = 0;
 
-  constructor(view: CodeView, limits: DiscoverLimits) {
+  constructor(view: CodeView, limits: RegionSize) {
     this.#view = view;
     this.#limits = limits;
     this.#outermost = { number: 0, depth: 0, function: -1, returnTo: -1, caller: undefined };
   }
 
-  #key(context: Context, delta: number): string {
-    return `${context.number}:${delta}`;
+  /** Deltas fit 32 bits, and there are far fewer contexts than a number has bits left. */
+  #key(context: Context, delta: number): number {
+    return context.number * 2 ** 32 + delta;
   }
 
   #called(caller: Context, callee: number, returnTo: number): Context | undefined {
@@ -196,6 +193,6 @@ class Discovery {
   }
 }
 
-export function discover(view: CodeView, entry: number, limits: DiscoverLimits): Block | undefined {
+export function discover(view: CodeView, entry: number, limits: RegionSize): Block | undefined {
   return new Discovery(view, limits).run(entry);
 }

@@ -25,6 +25,12 @@ export interface Region {
   readonly ip: number;
   readonly extents: readonly Extent[];
   readonly instructions: number;
+  /** Virtual page that its first page had when it was made. */
+  readonly pageVa: bigint;
+  /** Made for the second time. */
+  readonly again: boolean;
+  /** Budgets that ended in it. */
+  samples: number;
   dead: boolean;
 }
 
@@ -46,7 +52,7 @@ export class Regions {
   readonly #counts: Int32Array;
   readonly #table: WasmTable;
   readonly #byPage = new Map<number, Set<Region>>();
-  readonly #all = new Set<Region>();
+  readonly #all = new Map<number, Region>();
   readonly #free: number[] = [];
   #next = FIRST_SLOT;
 
@@ -68,10 +74,19 @@ export class Regions {
     this.#counts[this.#wordAt(ip)] = NOT_AGAIN;
   }
 
-  add(ip: number, extents: readonly Extent[], instructions: number): Region {
+  /** The number that the next region gets. */
+  get nextNumber(): number {
+    return this.#free.at(-1) ?? this.#next;
+  }
+  byNumber(number: number): Region | undefined {
+    return this.#all.get(number);
+  }
+
+  add(made: Omit<Region, "number" | "samples" | "dead">): Region {
     const number = this.#free.pop() ?? this.#next++;
-    const region: Region = { number, ip, extents, instructions, dead: false };
-    this.#all.add(region);
+    const region: Region = { ...made, number, samples: 0, dead: false };
+    const { ip, extents } = region;
+    this.#all.set(number, region);
     for (const { page } of extents) {
       const known = this.#byPage.get(page);
       if (known === undefined) this.#byPage.set(page, new Set([region]));
@@ -89,9 +104,10 @@ export class Regions {
     this.#counts[this.#wordAt(region.ip)] = region.number | -0x8000_0000;
   }
 
-  #remove(region: Region): void {
+  /** It is not entered from now on; the place counts from zero. */
+  remove(region: Region): void {
     region.dead = true;
-    this.#all.delete(region);
+    this.#all.delete(region.number);
     for (const { page } of region.extents) {
       const known = this.#byPage.get(page);
       known?.delete(region);
@@ -115,14 +131,14 @@ export class Regions {
         (extent) => extent.page === page && extent.from < offset + length && offset < extent.to,
       ),
     );
-    for (const region of hit) this.#remove(region);
+    for (const region of hit) this.remove(region);
     return hit.length;
   }
 
   /** A page's operations are given up. Returns how many regions went with them. */
   drop(page: number, base: number): number {
     const gone = [...(this.#byPage.get(page) ?? [])];
-    for (const region of gone) this.#remove(region);
+    for (const region of gone) this.remove(region);
     const first = this.#wordAt(base);
     this.#counts.fill(0, first, first + CODE_PAGE_BYTES / OPERATION_BYTES);
     return gone.length;
@@ -130,6 +146,6 @@ export class Regions {
 
   /** Gives up every region; places have to become hot again. */
   clear(): void {
-    for (const region of this.#all) this.#remove(region);
+    for (const region of this.#all.values()) this.remove(region);
   }
 }

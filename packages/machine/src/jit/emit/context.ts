@@ -2,9 +2,11 @@
 
 import type { LocalPool } from "../../interp/context.ts";
 import type { Layout } from "../../memory/layout.ts";
+import { STATE } from "../../memory/layout.ts";
 import type { Code, Label } from "../../wasm/code.ts";
 import type { ValueType } from "../../wasm/code.ts";
 import type { RegionPage } from "../analyse/graph.ts";
+import type { Forms } from "./forms.ts";
 
 /**
  * Type of a region: (left, virtual address of its page) -> LEFT_BY. It has stored pc and the budget that is
@@ -55,18 +57,38 @@ export interface RegionContext {
   readonly locals: RegionLocals;
   /** Local of a register by its number (0..31 x, 32..63 f). */
   register(number: number): number;
+  /** The i32 local of an integer register. */
+  word(number: number): number;
   readonly functions: { readonly fma32: number; readonly fma64: number };
+  /** Its number in the table. */
+  readonly number: number;
   readonly privilege: number;
+  /** NX of fflags is set whenever the region runs. */
+  readonly inexactSet: boolean;
+  /** Relaxed multiply-adds round once. */
+  readonly fused: boolean;
   readonly pages: readonly RegionPage[];
   readonly labels: { readonly side: Label; readonly jump: Label };
 }
 
 /** Leaves the region with the instruction at `delta` not begun; so are `undone` of its block. */
-export function emitSideExit(c: RegionContext, delta: number, undone: number, by: number): void {
+export function emitSideExit(
+  c: RegionContext,
+  forms: Forms,
+  delta: number,
+  undone: number,
+  by: number,
+): void {
   const { code, locals } = c;
+  forms.settle();
   code.i32(delta).set(locals.at);
   code.i32(undone | (by << ADJUST_BITS)).set(locals.adjust);
   code.br(c.labels.side);
+}
+
+/** In code that leaves because of the budget: says which region it was. */
+export function emitSample(c: RegionContext): void {
+  c.code.i32(0).i32(c.number).memory("i32.store", STATE.region);
 }
 
 /** Pushes the virtual address of a place in the region. */

@@ -5,7 +5,7 @@
 
 import { assert, present, unreachable } from "@blixard/std";
 import { wasmType } from "../../interp/context.ts";
-import { emitFast, TRUNCATES } from "../../interp/float-fast.ts";
+import { TRUNCATES } from "../../interp/float-fast.ts";
 import {
   emitMulhu,
   emitOrBytes,
@@ -17,14 +17,23 @@ import { resultType } from "../../ir/shape.ts";
 import type { IrBlock, IrOp, IrType, RegisterRef, Value } from "../../ir/types.ts";
 import { operands } from "../../ir/validate.ts";
 import { STATE } from "../../memory/layout.ts";
-import type { PlainName } from "../../wasm/code.ts";
+import type { MemoryName } from "../../wasm/code.ts";
 import type { RegionInstruction } from "../analyse/graph.ts";
 import { registerNumber } from "../analyse/registers.ts";
 import type { RegionContext } from "./context.ts";
-import { emitSideExit, LEFT_BY, pushAddress } from "./context.ts";
+import { emitSideExit, LEFT_BY } from "./context.ts";
+import type { Forms } from "./forms.ts";
+import { emitRegionFloat } from "./float.ts";
 import { emitAtomic, emitLoadReserved, emitLookup, emitStoreConditional } from "./memory.ts";
+import { emitBinary, emitCompare, emitConvert, emitSelect, emitUnary } from "./integer.ts";
 import type { Emitted } from "./value.ts";
-import { foldBinary, foldCompare } from "./value.ts";
+import { Values } from "./value.ts";
+
+const WORD_STORES: Readonly<Record<number, MemoryName>> = {
+  1: "i32.store8",
+  2: "i32.store16",
+  4: "i32.store",
+};
 
 /** How often each value of a block is used. */
 const uses = new WeakMap<IrBlock, readonly number[]>();
@@ -45,14 +54,18 @@ function useCounts(block: IrBlock): readonly number[] {
 
 export class InstructionEmitter {
   readonly #c: RegionContext;
+  readonly #forms: Forms;
   readonly #instruction: RegionInstruction;
   /** Instructions of the block from this one on. */
   readonly #undone: number;
-  readonly #values: (Emitted | undefined)[] = [];
+  readonly #emitted: (Emitted | undefined)[] = [];
+  readonly #values: Values;
   readonly #counts: readonly number[];
 
-  constructor(c: RegionContext, instruction: RegionInstruction, undone: number) {
+  constructor(c: RegionContext, forms: Forms, instruction: RegionInstruction, undone: number) {
     this.#c = c;
+    this.#forms = forms;
+    this.#values = new Values(c);
     this.#instruction = instruction;
     this.#undone = undone;
     this.#counts = useCounts(instruction.instruction.block);
@@ -61,37 +74,10 @@ export class InstructionEmitter {
   // --- values -------------------------------------------------------------------------------------------
 
   value(value: Value): Emitted {
-    return present(this.#values[value], "a value of the block");
+    return present(this.#emitted[value], "a value of the block");
   }
-  #known(type: "i32" | "i64", value: bigint): Emitted {
-    const { code } = this.#c;
-    const known = BigInt.asUintN(type === "i32" ? 32 : 64, value);
-    const push = (): void => {
-      if (type === "i32") code.i32(Number(BigInt.asIntN(32, known)));
-      else code.i64(known);
-    };
-    return { type, known, cheap: true, push };
-  }
-  #place(distance: number): Emitted {
-    return { type: "i64", distance, cheap: true, push: () => pushAddress(this.#c, distance) };
-  }
-  #inLocal(type: IrType, local: number): Emitted {
-    return { type, local, cheap: true, push: () => void this.#c.code.get(local) };
-  }
-  #tree(type: IrType, push: () => void): Emitted {
-    return { type, cheap: false, push };
-  }
-  /** The value in a local. */
-  #settle(value: Emitted): number {
-    if (value.local !== undefined) return value.local;
-    const local = this.#c.pool.take(wasmType(value.type));
-    value.push();
-    this.#c.code.set(local);
-    return local;
-  }
-
   #side(by: number): void {
-    emitSideExit(this.#c, this.#instruction.delta, this.#undone, by);
+    emitSideExit(this.#c, this.#forms, this.#instruction.delta, this.#undone, by);
   }
 
   // --- registers ----------------------------------------------------------------------------------------
@@ -102,24 +88,24 @@ export class InstructionEmitter {
       const { delta, length } = this.#instruction;
       switch (reg.name) {
         case "pc":
-          return this.#place(delta);
+          return this.#values.place(delta);
         case "nextPc":
-          return this.#place(delta + length);
+          return this.#values.place(delta + length);
         // The region is not entered otherwise.
         case "frm":
-          return this.#known("i32", 0n);
+          return this.#values.known("i32", 0n);
         case "fpOn":
-          return this.#known("i32", 1n);
+          return this.#values.known("i32", 1n);
         case "zeroOn":
-          return this.#tree("i32", () => void code.i32(0).memory("i32.load", STATE.zeroOn));
+          return this.#values.tree("i32", () => void code.i32(0).memory("i32.load", STATE.zeroOn));
         case "fpDirty":
-          return this.#tree("i32", () => void code.i32(0).memory("i32.load", STATE.fpDirty));
+          return this.#values.tree("i32", () => void code.i32(0).memory("i32.load", STATE.fpDirty));
       }
     }
     const number = registerNumber(reg, this.#instruction);
-    if (number === undefined) return this.#known("i64", 0n);
+    if (number === undefined) return this.#values.known("i64", 0n);
     const local = this.#c.register(number);
-    if (number < 32) return this.#inLocal("i64", local);
+    if (number < 32) return this.#readInteger(number, local);
     return {
       type: "i64",
       cheap: true,
@@ -127,6 +113,30 @@ export class InstructionEmitter {
       pushDouble: () => void code.get(local),
       doubleLocal: local,
     };
+  }
+
+  #readInteger(number: number, local: number): Emitted {
+    const { code } = this.#c;
+    const form = this.#forms.of(number);
+    if (form === "narrow") {
+      const word = this.#c.word(number);
+      return this.#values.word(true, () => void code.get(word));
+    }
+    const whole = this.#values.inLocal("i64", local);
+    if (form === undefined) return whole;
+    return { ...whole, pushWord: () => void code.get(local).op("i32.wrap_i64") };
+  }
+  #writeInteger(number: number, value: Emitted): void {
+    const { code } = this.#c;
+    if (value.computedAsWord === true && value.pushWord !== undefined) {
+      value.pushWord();
+      code.set(this.#c.word(number));
+      this.#forms.set(number, "narrow");
+      return;
+    }
+    value.push();
+    code.set(this.#c.register(number));
+    this.#forms.set(number, value.pushWord === undefined ? undefined : "fits");
   }
 
   #write(reg: RegisterRef, value: Emitted): void {
@@ -140,8 +150,11 @@ export class InstructionEmitter {
     }
     const number = registerNumber(reg, this.#instruction);
     if (number === undefined) return;
-    if (number < 32) value.push();
-    else if (value.pushDouble !== undefined) value.pushDouble();
+    if (number < 32) {
+      this.#writeInteger(number, value);
+      return;
+    }
+    if (value.pushDouble !== undefined) value.pushDouble();
     else {
       value.push();
       code.op("f64.reinterpret_i64");
@@ -149,121 +162,11 @@ export class InstructionEmitter {
     code.set(this.#c.register(number));
   }
 
-  // --- operations ---------------------------------------------------------------------------------------
-
-  #binary(op: IrOp & { readonly op: "binary" }): Emitted {
-    const [a, b] = [this.value(op.a), this.value(op.b)];
-    if (a.known !== undefined && b.known !== undefined) {
-      const folded = foldBinary(op.type, op.fn, a.known, b.known);
-      if (folded !== undefined) return this.#known(op.type, folded);
-    }
-    if (op.fn === "add" && op.type === "i64") {
-      if (b.known === 0n) return a;
-      if (a.known === 0n) return b;
-      if (a.distance !== undefined && b.known !== undefined) {
-        const distance = a.distance + Number(BigInt.asIntN(64, b.known));
-        if (Math.abs(distance) < 2 ** 31) return this.#place(distance);
-      }
-    }
-    return this.#tree(op.type, () => {
-      a.push();
-      b.push();
-      // The names of integer operations are WebAssembly's own.
-      this.#c.code.op(`${op.type}.${op.fn}` as PlainName);
-    });
-  }
-
-  #compare(op: IrOp & { readonly op: "compare" }): Emitted {
-    const [a, b] = [this.value(op.a), this.value(op.b)];
-    if (a.known !== undefined && b.known !== undefined) {
-      return this.#known("i32", foldCompare(op.type, op.fn, a.known, b.known) ? 1n : 0n);
-    }
-    return this.#tree("i32", () => {
-      a.push();
-      b.push();
-      // As above.
-      this.#c.code.op(`${op.type}.${op.fn}` as PlainName);
-    });
-  }
-
-  #convert(op: IrOp & { readonly op: "convert" }, type: IrType): Emitted {
-    const { code } = this.#c;
-    const a = this.value(op.a);
-    const by = (...names: readonly PlainName[]): Emitted =>
-      this.#tree(type, () => {
-        a.push();
-        code.op(...names);
-      });
-    switch (op.fn) {
-      case "wrap":
-        return a.known === undefined ? by("i32.wrap_i64") : this.#known("i32", a.known);
-      case "extend_s":
-        if (a.known !== undefined) return this.#known("i64", BigInt.asIntN(32, a.known));
-        return by("i64.extend_i32_s");
-      case "extend_u":
-        return a.known === undefined ? by("i64.extend_i32_u") : this.#known("i64", a.known);
-      case "bits_f64":
-        if (a.doubleLocal !== undefined) return this.#inLocal("f64", a.doubleLocal);
-        return by("f64.reinterpret_i64");
-      case "f64_bits":
-        return {
-          type,
-          cheap: false,
-          push: () => {
-            a.push();
-            code.op("i64.reinterpret_f64");
-          },
-          pushDouble: () => a.push(),
-        };
-      case "bits_f32":
-        return by("f32.reinterpret_i32");
-      case "f32_bits":
-        return by("i32.reinterpret_f32");
-      case "box_f32":
-        return this.#tree("i64", () => {
-          a.push();
-          code.op("i32.reinterpret_f32", "i64.extend_i32_u").i64(0xffffffff00000000n).op("i64.or");
-        });
-      case "unbox_f32": {
-        const bits = this.#settle(a);
-        return this.#tree("f32", () => {
-          code.get(bits).op("i32.wrap_i64").i32(0x7fc00000).get(bits).i64(32).op("i64.shr_u");
-          code.i64(0xffffffffn).op("i64.eq", "select", "f32.reinterpret_i32");
-        });
-      }
-      default:
-        return unreachable(op.fn);
-    }
-  }
-
-  #select(op: IrOp & { readonly op: "select" }): Emitted {
-    const [condition, yes, no] = [this.value(op.condition), this.value(op.yes), this.value(op.no)];
-    if (condition.known !== undefined) return condition.known === 0n ? no : yes;
-    return this.#tree(op.type, () => {
-      yes.push();
-      no.push();
-      condition.push();
-      this.#c.code.op("select");
-    });
-  }
-
-  #unary(op: IrOp & { readonly op: "unary" }, type: IrType): Emitted {
-    const a = this.value(op.a);
-    if (op.fn === "eqz" && a.known !== undefined) {
-      return this.#known("i32", a.known === 0n ? 1n : 0n);
-    }
-    return this.#tree(type, () => {
-      a.push();
-      // As above.
-      this.#c.code.op(`${op.type}.${op.fn}` as PlainName);
-    });
-  }
-
   #call(op: IrOp & { readonly op: "call" }): Emitted {
     const { code, pool } = this.#c;
-    const [a = 0, b = 0] = op.args.map((value) => this.#settle(this.value(value)));
+    const [a = 0, b = 0] = op.args.map((value) => this.#values.settle(this.value(value)));
     const temporary = (): number => pool.take("i64");
-    return this.#tree("i64", () => {
+    return this.#values.tree("i64", () => {
       switch (op.helper) {
         case "mulhu":
         case "mulh":
@@ -296,7 +199,14 @@ export class InstructionEmitter {
     const push = (): void => {
       code.get(host).op("i32.wrap_i64").memory(loadName(op.size, op.signed));
     };
-    if (op.size !== 8) return this.#tree("i64", push);
+    if (op.size < 4 || (op.size === 4 && op.signed)) {
+      const pushWord = (): void => {
+        push();
+        code.op("i32.wrap_i64");
+      };
+      return { type: "i64", cheap: false, push, pushWord };
+    }
+    if (op.size !== 8) return this.#values.tree("i64", push);
     const pushDouble = (): void => void code.get(host).op("i32.wrap_i64").memory("f64.load");
     return { type: "i64", cheap: false, push, pushDouble };
   }
@@ -311,6 +221,11 @@ export class InstructionEmitter {
       code.memory("f64.store");
       return;
     }
+    if (op.size < 8 && value.pushWord !== undefined) {
+      value.pushWord();
+      code.memory(WORD_STORES[op.size] ?? "i32.store");
+      return;
+    }
     value.push();
     code.memory(storeName(op.size));
   }
@@ -321,7 +236,7 @@ export class InstructionEmitter {
     const result = pool.take("i64");
     if (op.op === "loadReserved") emitLoadReserved(this.#c, host, result, op.size);
     else {
-      let value = this.#settle(this.value(op.value));
+      let value = this.#values.settle(this.value(op.value));
       if (op.op === "storeConditional") {
         emitStoreConditional(this.#c, host, value, result, op.size);
       } else {
@@ -333,26 +248,25 @@ export class InstructionEmitter {
         emitAtomic(this.#c, op.fn, { host, value, result }, op.size);
       }
     }
-    return this.#inLocal("i64", result);
+    return this.#values.inLocal("i64", result);
   }
 
   // --- floating point -----------------------------------------------------------------------------------
 
   #float(op: IrOp & { readonly op: "float" }, type: IrType): Emitted {
     const { code, pool, locals } = this.#c;
-    const args = op.args.map((value) => this.#settle(this.value(value)));
+    const args = op.args.map((value) => this.#values.settle(this.value(value)));
     const result = pool.take(wasmType(type));
-    const context = { ...this.#c, pushInexact: () => void code.get(locals.inexact) };
-    const emitted = emitFast(context, op, args, result);
-    assert(emitted, "an operation with a fast path");
+    const miss = (): void => this.#side(LEFT_BY.float);
     const wanted = TRUNCATES.has(op.fn) ? 1n : 0n;
     const rounding = op.rounding === undefined ? wanted : this.value(op.rounding).known;
-    if (rounding !== wanted) code.op("drop").i32(0);
-    code
-      .op("i32.eqz")
-      .unlikely()
-      .if(() => this.#side(LEFT_BY.float));
-    return this.#inLocal(type, result);
+    if (rounding !== wanted) miss();
+    const pushInexact = (): void => {
+      if (this.#c.inexactSet) code.i32(1);
+      else code.get(locals.inexact);
+    };
+    emitRegionFloat({ ...this.#c, pushInexact }, op, args, result, miss);
+    return this.#values.inLocal(type, result);
   }
 
   #guard(op: IrOp & { readonly op: "guard" }): void {
@@ -371,26 +285,26 @@ export class InstructionEmitter {
     const result = type ?? "i64";
     switch (op.op) {
       case "const":
-        return this.#known(op.type, op.value);
+        return this.#values.known(op.type, op.value);
       case "field":
-        return this.#known("i64", BigInt(fields[op.name]));
+        return this.#values.known("i64", BigInt(fields[op.name]));
       case "index":
-        return this.#known("i64", BigInt(fields[op.field]));
+        return this.#values.known("i64", BigInt(fields[op.field]));
       case "get":
         return this.#read(op.reg);
       case "set":
         this.#write(op.reg, this.value(op.value));
         return undefined;
       case "unary":
-        return this.#unary(op, result);
+        return emitUnary(this.#values, op, result, this.value(op.a));
       case "binary":
-        return this.#binary(op);
+        return emitBinary(this.#values, op, this.value(op.a), this.value(op.b));
       case "compare":
-        return this.#compare(op);
+        return emitCompare(this.#values, op, this.value(op.a), this.value(op.b));
       case "convert":
-        return this.#convert(op, result);
+        return emitConvert(this.#values, op, result, this.value(op.a));
       case "select":
-        return this.#select(op);
+        return emitSelect(this.#values, op, (value) => this.value(value));
       case "load":
         return this.#load(op);
       case "store":
@@ -419,10 +333,9 @@ export class InstructionEmitter {
     for (const [position, op] of this.#instruction.instruction.block.ops.entries()) {
       const value = this.#operation(op, resultType(op));
       const kept = value !== undefined && !value.cheap && (this.#counts[position] ?? 0) > 1;
-      this.#values[position] = kept ? this.#inLocal(value.type, this.#settle(value)) : value;
+      this.#emitted[position] = kept ? this.#values.keep(value) : value;
     }
   }
-
   /** Pushes where an instruction that ends in a jump goes. */
   pushTarget(): void {
     const { exit } = this.#instruction.instruction.block;

@@ -5,12 +5,13 @@ import { JUMP_ENTRIES, JUMP_ENTRY_BYTES } from "../../memory/layout.ts";
 import { pageDelta } from "../analyse/graph.ts";
 import type { RegionContext } from "./context.ts";
 import { pushAddress } from "./context.ts";
+import type { Forms } from "./forms.ts";
 
 /**
  * Goes on only if the jump table has the page of `delta` at the operations that the region was made from; else
  * leaves, as the interpreter would, by way of the address. So the table is asked where the interpreter asks it.
  */
-export function emitPageCheck(c: RegionContext, delta: number): void {
+export function emitPageCheck(c: RegionContext, forms: Forms, delta: number): void {
   const { code, layout, locals, pool } = c;
   const start = pageDelta(delta);
   const page = present(
@@ -32,6 +33,7 @@ export function emitPageCheck(c: RegionContext, delta: number): void {
     .i32(page.base)
     .op("i32.ne", "i32.or");
   code.unlikely().if(() => {
+    forms.settle();
     pushAddress(c, delta);
     code.set(locals.target).br(c.labels.jump);
   });

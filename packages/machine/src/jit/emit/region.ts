@@ -10,17 +10,23 @@ import type { Block, RegionPage } from "../analyse/graph.ts";
 import { usesFloat } from "../analyse/compilable.ts";
 import type { RegisterUse } from "../analyse/registers.ts";
 import type { RegionContext, RegionLocals } from "./context.ts";
-import { LEFT_BY, REGION_TYPE } from "./context.ts";
+import { emitSample, LEFT_BY, REGION_TYPE } from "./context.ts";
 import { emitJump, emitLoadRegisters, emitRefuse, emitSide } from "./exits.ts";
 import { StructureEmitter } from "./structure.ts";
 
 /** A region, analysed: what there is to emit. */
 export interface RegionPlan {
+  /** Its number in the table. */
+  readonly number: number;
   /** In reverse postorder; the first is the entry. */
   readonly blocks: readonly Block[];
   readonly registers: RegisterUse;
   readonly pages: readonly RegionPage[];
   readonly privilege: number;
+  /** NX of fflags was set when the region was planned, and has to be whenever it runs. */
+  readonly inexactSet: boolean;
+  /** Whether relaxed multiply-adds round once (wasm/probe.ts). */
+  readonly fused: boolean;
 }
 
 export interface RegionFunctions {
@@ -53,11 +59,17 @@ function emitEntryChecks(c: RegionContext, plan: RegionPlan): void {
   if (float) {
     code.i32(0).memory("i32.load", STATE.fpOn).op("i32.eqz", "i32.or");
     code.i32(0).memory("i32.load", STATE.frm).op("i32.or");
+    if (plan.inexactSet) {
+      code.i32(0).memory("i32.load", STATE.fflags).i32(1).op("i32.and", "i32.eqz", "i32.or");
+    }
   }
   code.unlikely().if(() => emitRefuse(c, entry.start, LEFT_BY.refused));
   code.get(locals.left).i32(entry.longest).op("i32.lt_s");
-  code.unlikely().if(() => emitRefuse(c, entry.start, LEFT_BY.budget));
-  if (!float) return;
+  code.unlikely().if(() => {
+    emitSample(c);
+    emitRefuse(c, entry.start, LEFT_BY.budget);
+  });
+  if (!float || plan.inexactSet) return;
   code.i32(0).memory("i32.load", STATE.fflags).i32(1).op("i32.and").set(locals.inexact);
 }
 
@@ -79,17 +91,27 @@ export function defineRegion(
       registers.set(number, local);
       return local;
     };
+    const words = new Map<number, number>();
+    const word = (number: number): number => {
+      const local = words.get(number) ?? code.local("i32");
+      words.set(number, local);
+      return local;
+    };
     const locals = makeLocals(code);
     const pool = new LocalPool(code);
-    const { privilege, pages } = plan;
+    const { privilege, pages, inexactSet, fused } = plan;
     const context = (labels: { readonly side: Label; readonly jump: Label }): RegionContext => ({
       code,
       layout,
       pool,
       locals,
       register,
+      word,
       functions,
+      number: plan.number,
       privilege,
+      inexactSet,
+      fused,
       pages,
       labels,
     });

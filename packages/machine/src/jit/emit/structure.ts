@@ -10,7 +10,8 @@ import type { Block, Target } from "../analyse/graph.ts";
 import { pageDelta, successors } from "../analyse/graph.ts";
 import { dominates, dominators, goesBack } from "../analyse/order.ts";
 import type { RegionContext } from "./context.ts";
-import { emitSideExit, LEFT_BY, pushAddress } from "./context.ts";
+import { emitSample, emitSideExit, LEFT_BY, pushAddress } from "./context.ts";
+import { Forms } from "./forms.ts";
 import { InstructionEmitter } from "./instruction.ts";
 import { emitPageCheck } from "./page-check.ts";
 
@@ -44,17 +45,17 @@ export class StructureEmitter {
   }
 
   emit(): void {
-    this.#tree(present(this.#blocks[0], "entry"));
+    this.#tree(present(this.#blocks[0], "entry"), new Forms(this.#c));
   }
 
-  /** A block and all that it dominates. */
-  #tree(block: Block): void {
+  /** A block and all that it dominates; `forms` is what is known where it begins. */
+  #tree(block: Block, forms: Forms): void {
     // The last in order is the outermost: its code comes after that of the others.
     const merges = this.#blocks.filter(
       (other) =>
         other !== block && this.#parents[other.order] === block.order && this.#merges.has(other),
     );
-    const body = (): void => this.#within(block, merges.toReversed());
+    const body = (): void => this.#within(block, merges.toReversed(), forms);
     if (!this.#loops.has(block)) {
       body();
       return;
@@ -67,54 +68,57 @@ export class StructureEmitter {
     });
   }
 
-  #within(block: Block, merges: readonly Block[]): void {
+  #within(block: Block, merges: readonly Block[], forms: Forms): void {
     const [last, ...rest] = merges;
     if (last === undefined) {
-      this.#emitBlock(block);
+      this.#emitBlock(block, forms);
       return;
     }
     this.#c.code.block((label) => {
       this.#labels.set(last, label);
-      this.#within(block, rest);
+      this.#within(block, rest, forms);
     });
     this.#labels.delete(last);
-    this.#tree(last);
+    this.#tree(last, new Forms(this.#c));
   }
 
-  #emitBlock(block: Block): void {
+  #emitBlock(block: Block, forms: Forms): void {
     const { code, locals } = this.#c;
     const count = block.instructions.length;
     if (block.check) {
       code.get(locals.left).i32(block.longest).op("i32.lt_s");
-      code.unlikely().if(() => emitSideExit(this.#c, block.start, 0, LEFT_BY.budget));
+      code.unlikely().if(() => {
+        emitSample(this.#c);
+        emitSideExit(this.#c, forms, block.start, 0, LEFT_BY.budget);
+      });
     }
     if (count > 0) code.get(locals.left).i32(count).op("i32.sub").set(locals.left);
     let emitter: InstructionEmitter | undefined;
     for (const [position, instruction] of block.instructions.entries()) {
-      emitter = new InstructionEmitter(this.#c, instruction, count - position);
+      emitter = new InstructionEmitter(this.#c, forms, instruction, count - position);
       emitter.emit();
     }
-    this.#emitEnd(block, emitter);
+    this.#emitEnd(block, emitter, forms);
   }
 
-  #emitEnd(block: Block, last: InstructionEmitter | undefined): void {
+  #emitEnd(block: Block, last: InstructionEmitter | undefined, forms: Forms): void {
     const { code, locals } = this.#c;
     const { end } = block;
     switch (end.kind) {
       case "goto":
-        this.#go(block, end.to);
+        this.#go(block, end.to, forms);
         return;
       case "branch":
         present(last, "a branch").pushCondition();
         if (end.yes.kind === "exit" && end.no.kind === "block") code.unlikely();
-        code.if(() => this.#go(block, end.yes));
-        this.#go(block, end.no);
+        code.if(() => this.#go(block, end.yes, forms.copy()));
+        this.#go(block, end.no, forms);
         return;
       case "indirect":
-        this.#indirect(block, present(last, "a jump"), end);
+        this.#indirect(block, present(last, "a jump"), end, forms);
         return;
       case "stop":
-        emitSideExit(this.#c, end.delta, 0, LEFT_BY.instruction);
+        emitSideExit(this.#c, forms, end.delta, 0, LEFT_BY.instruction);
         return;
       case "dispatch": {
         const labels: Label[] = [];
@@ -128,7 +132,7 @@ export class StructureEmitter {
             labels.push(label);
             nest(n - 1);
           });
-          this.#go(block, present(end.targets[n], "a target"));
+          this.#go(block, present(end.targets[n], "a target"), forms.copy());
         };
         nest(end.targets.length - 1);
       }
@@ -139,6 +143,7 @@ export class StructureEmitter {
     block: Block,
     last: InstructionEmitter,
     end: Block["end"] & { readonly kind: "indirect" },
+    forms: Forms,
   ): void {
     const { code, locals } = this.#c;
     const { expected } = end;
@@ -147,15 +152,17 @@ export class StructureEmitter {
     if (expected?.kind === "block") {
       code.get(locals.target);
       pushAddress(this.#c, expected.block.start);
-      code.op("i64.eq").if(() => this.#go(block, expected));
+      code.op("i64.eq").if(() => this.#go(block, expected, forms.copy()));
     }
+    forms.settle();
     code.br(this.#c.labels.jump);
   }
 
   /** Goes from the end of a block to a target. */
-  #go(from: Block, target: Target): void {
+  #go(from: Block, target: Target, forms: Forms): void {
     const { code, locals, labels } = this.#c;
     if (target.kind === "exit") {
+      forms.settle();
       pushAddress(this.#c, target.delta);
       code.set(locals.target).br(labels.jump);
       return;
@@ -165,12 +172,17 @@ export class StructureEmitter {
     const place = this.#placeOf(target);
     const source = from.instructions.at(-1);
     if (source !== undefined && pageDelta(source.delta) !== pageDelta(place)) {
-      emitPageCheck(this.#c, place);
+      emitPageCheck(this.#c, forms, place);
     }
     const label = this.#labels.get(block);
     const jumps = goesBack(from, block) || this.#merges.has(block);
-    if (jumps) code.br(present(label, "the label of a block"));
-    else this.#tree(block);
+    if (jumps) {
+      forms.settle();
+      code.br(present(label, "the label of a block"));
+    } else if (this.#loops.has(block)) {
+      forms.settle();
+      this.#tree(block, new Forms(this.#c));
+    } else this.#tree(block, forms);
   }
 
   /** Where a jump really leads: a dispatch block stands for the place that is selected. */

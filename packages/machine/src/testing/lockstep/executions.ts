@@ -110,20 +110,25 @@ function createReference(): Execution {
   };
 }
 
+const SMALL = { instructionsMax: 40, inlineDepthMax: 2, pagesMax: 3 };
 const FORCED: JitLimits = {
   ...JIT_LIMITS,
   threshold: 1,
-  instructionsMax: 40,
+  first: SMALL,
+  again: { ...SMALL, instructionsMax: 60 },
   batch: 1,
   everywhere: true,
 };
+const TINY = { instructionsMax: 9, inlineDepthMax: 1, pagesMax: 2 };
 const TIGHT: JitLimits = {
   ...FORCED,
   threshold: 2,
-  instructionsMax: 9,
-  pagesMax: 2,
+  first: TINY,
+  again: TINY,
+  samples: 1,
   regionsMax: 5,
   batch: 2,
+  batchInstructions: 3,
 };
 
 function createInterpreter(
