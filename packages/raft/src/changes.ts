@@ -2,9 +2,9 @@
  * What a configuration change makes of a configuration (Raft paper, section 6; etcd's confchange).
  * Plain sets in, plain sets out; who is tracked, and from when, follows.
  *
- * Invariants: a learner is no voter of either half; who is to become a learner on leaving is a voter
- * of the outgoing half; a configuration that is not joint has neither outgoing voters, nor members
- * to become learners, nor leaves by itself.
+ * Invariants: a learner is no voter of either half; who is to become a learner on leaving is a
+ * voter of the outgoing half; a configuration that is not joint has neither outgoing voters, nor
+ * members to become learners, nor leaves by itself.
  */
 
 import { err, ok, type PeerId, type Result } from "@blixard/std";

@@ -19,6 +19,7 @@ import { answerReads } from "./read.ts";
 import { broadcast, offerEntries } from "./replication.ts";
 import { handOver } from "./replies.ts";
 import { isVoter, lastIndex, type RaftState } from "./state.ts";
+import { note } from "./trace.ts";
 import type { AnyConfChange, ConfChange, ConfState, JointChange, StepError } from "./types.ts";
 
 /** Leaves a joint configuration. */
@@ -93,9 +94,16 @@ export function confRefusal(state: RaftState, change: AnyConfChange): StepError 
 
 /** Only what etcd looks at; a change that turns out impossible is noticed when it is applied. */
 function etcdRefusal(state: RaftState, change: AnyConfChange): StepError | undefined {
-  if (state.pendingConfig > state.applied) return { code: "ConfChangeInFlight" };
+  const { pendingConfig, applied, conf } = state;
+  const refused = (why: "pending" | "joint" | "notJoint"): void =>
+    note(state, { kind: "confRefused", change, why, pendingConfig, applied, conf });
+  if (pendingConfig > applied) {
+    refused("pending");
+    return { code: "ConfChangeInFlight" };
+  }
   const isEmpty = isJointChange(change) && change.changes.length === 0;
-  if (isJoint(state.conf) === isEmpty) return undefined;
+  if (isJoint(conf) === isEmpty) return undefined;
+  refused(isEmpty ? "notJoint" : "joint");
   const reason = isEmpty ? "not in joint state" : "must transition out of joint config first";
   return { code: "InvalidConfChange", reason };
 }
@@ -135,6 +143,7 @@ export function applyConfChange(state: RaftState, change: AnyConfChange | undefi
   if (change === undefined) return state.conf;
   const next = isEtcd(state) ? etcdChanged(state.conf, change) : changed(state.conf, change);
   state.conf = next?.conf ?? state.conf;
+  note(state, { kind: "conf", conf: state.conf });
   if (state.role === "leader") onLeaderConf(state, next?.renewed ?? new Set());
   else if (state.role !== "follower" && !isVoter(state, state.id) && !isEtcd(state)) {
     becomeFollower(state, state.term, 0);

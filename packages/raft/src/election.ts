@@ -20,6 +20,7 @@ import { allVoters, hasQuorum, voteResult } from "./quorum.ts";
 import { dropReads } from "./read.ts";
 import { broadcast } from "./replication.ts";
 import { isVoter, lastIndex, resetElectionTimeout, type RaftState } from "./state.ts";
+import { note } from "./trace.ts";
 import type { MessageOf, Role, StepError } from "./types.ts";
 
 function enterRole(state: RaftState, role: Role): void {
@@ -48,6 +49,7 @@ export function becomeFollower(state: RaftState, term: Term, leader: PeerId | 0)
   enterTerm(state, term);
   enterRole(state, "follower");
   state.leader = leader;
+  note(state, { kind: "role", role: "follower" });
 }
 
 /**
@@ -85,6 +87,7 @@ function mustAssist(state: RaftState, voter: PeerId): boolean {
 
 /** Starts an election: a pre-vote first, unless leadership is being handed to us. */
 export function campaign(state: RaftState, force: boolean): void {
+  note(state, { kind: "campaigns" });
   if (force || !usesPreVote(state)) becomeCandidate(state, force);
   else becomePreCandidate(state);
 }
@@ -95,6 +98,7 @@ function becomePreCandidate(state: RaftState): void {
   state.leader = 0;
   state.votes = new Map();
   state.forced = false;
+  note(state, { kind: "role", role: "preCandidate" });
   castOwnVote(state, "preVoteReply", toTerm(state.term + 1));
   if (!tryWin(state)) requestVotes(state, "preVote", toTerm(state.term + 1));
 }
@@ -104,11 +108,12 @@ function becomeCandidate(state: RaftState, force: boolean): void {
   enterRole(state, "candidate");
   state.vote = state.id;
   state.forced = force;
+  note(state, { kind: "role", role: "candidate" });
   castOwnVote(state, "voteReply", state.term);
   requestVotes(state, "vote", state.term);
 }
 
-/** Counted at once (but see `tryWin`), or, in the dialect of etcd, when it comes back as a message. */
+/** Counted at once (but see `tryWin`), or, in etcd's dialect, when it comes back as a message. */
 function castOwnVote(state: RaftState, kind: "preVoteReply" | "voteReply", term: Term): void {
   const { id } = state;
   if (!isEtcd(state)) state.votes.set(id, true);
@@ -118,7 +123,7 @@ function castOwnVote(state: RaftState, kind: "preVoteReply" | "voteReply", term:
 function requestVotes(state: RaftState, kind: "preVote" | "vote", term: Term): void {
   for (const to of allVoters(state.conf)) {
     if (to === state.id) continue;
-    send(state, {
+    const message = {
       kind,
       to,
       from: state.id,
@@ -126,7 +131,9 @@ function requestVotes(state: RaftState, kind: "preVote" | "vote", term: Term): v
       lastIndex: lastIndex(state),
       lastTerm: logLastTerm(state.log),
       force: state.forced,
-    });
+    };
+    note(state, { kind: "asksForVote", message });
+    send(state, message);
   }
 }
 
@@ -160,6 +167,7 @@ function becomeLeader(state: RaftState): void {
   }
   appendOwn(state, "noop", new Uint8Array(0));
   acknowledgeOwn(state);
+  note(state, { kind: "role", role: "leader" });
   broadcast(state);
 }
 
@@ -172,7 +180,19 @@ function inLease(state: RaftState): boolean {
 
 /** Whether a vote request is to be ignored altogether, before its term is looked at. */
 export function ignoresVote(state: RaftState, message: MessageOf<"preVote" | "vote">): boolean {
-  return message.term > state.term && !message.force && inLease(state);
+  const isIgnored = message.term > state.term && !message.force && inLease(state);
+  if (isIgnored) noteVerdict(state, message, "lease");
+  return isIgnored;
+}
+
+export function noteVerdict(
+  state: RaftState,
+  message: MessageOf<"preVote" | "vote">,
+  verdict: "granted" | "refused" | "lease",
+): void {
+  const last = { term: logLastTerm(state.log), index: lastIndex(state) };
+  const remainingTicks = state.config.electionTicks - state.electionElapsed;
+  note(state, { kind: "judgedVote", message, verdict, vote: state.vote, last, remainingTicks });
 }
 
 /**
@@ -189,6 +209,7 @@ export function onVoteRequest(state: RaftState, message: MessageOf<"preVote" | "
   const upToDate =
     message.lastTerm > last || (message.lastTerm === last && message.lastIndex >= lastIndex(state));
   const granted = free && upToDate && !isDamaged(state);
+  noteVerdict(state, message, granted ? "granted" : "refused");
   if (granted && !pre) {
     state.electionElapsed = 0;
     state.vote = message.from;
@@ -215,12 +236,26 @@ export function onVoteReply(
   // The first answer of a voter stands, as it did when it was given.
   if (message.term !== term || state.votes.has(message.from)) return;
   state.votes.set(message.from, message.granted);
+  const cast = allVoters(state.conf).map((peer) => state.votes.get(peer));
+  const granted = cast.filter((vote) => vote === true).length;
+  const refused = cast.filter((vote) => vote === false).length;
+  note(state, { kind: "ballot", message, granted, refused });
   tryWin(state);
 }
 
 /** The leader asks us to take over: at once and without pre-vote. */
-export function onTimeoutNow(state: RaftState): void {
-  if (state.role === "follower" && promotable(state)) campaign(state, true);
+export function onTimeoutNow(state: RaftState, from: PeerId): void {
+  const taken = state.role === "follower";
+  note(state, { kind: "timeoutNow", from, taken });
+  if (taken && mayCampaign(state)) campaign(state, true);
+}
+
+/** As `promotable`, and says why not. */
+function mayCampaign(state: RaftState): boolean {
+  if (promotable(state)) return true;
+  const isPending = isVoter(state, state.id) && (state.configs[0] ?? Infinity) <= state.commit;
+  note(state, { kind: "cannotCampaign", why: isPending ? "confPending" : "noVoter" });
+  return false;
 }
 
 /** Leader, once in an election timeout: steps down if a majority has gone silent. */
@@ -230,6 +265,7 @@ export function checkQuorum(state: RaftState): void {
     (peer) => peer === state.id || state.progress.get(peer)?.active === true,
   );
   if (!live) {
+    note(state, { kind: "quorumLost" });
     becomeFollower(state, state.term, 0);
     return;
   }
@@ -244,15 +280,22 @@ export function checkQuorum(state: RaftState): void {
  */
 export function onForgetLeader(state: RaftState): StepError | undefined {
   if (state.role !== "follower") return undefined;
-  if (leasesReads(state)) return { code: "InvalidMessage", reason: "the leader may hold a lease" };
+  if (leasesReads(state)) {
+    note(state, { kind: "keepsLeader" });
+    return { code: "InvalidMessage", reason: "the leader may hold a lease" };
+  }
+  if (state.leader !== 0) note(state, { kind: "forgets", leader: state.leader });
   state.leader = 0;
   return undefined;
 }
 
 /** Campaign input: refused by who cannot become leader. */
 export function onCampaign(state: RaftState): StepError | undefined {
-  if (state.role === "leader") return undefined;
-  if (!promotable(state)) return { code: "NotLeader", leader: state.leader };
+  if (state.role === "leader") {
+    note(state, { kind: "cannotCampaign", why: "leads" });
+    return undefined;
+  }
+  if (!mayCampaign(state)) return { code: "NotLeader", leader: state.leader };
   campaign(state, false);
   return undefined;
 }

@@ -2,13 +2,15 @@
  * What a follower does with its leader's messages (Raft paper, figure 2, AppendEntries receiver).
  */
 
+import { present } from "@blixard/std";
 import { isDamaged, noteRepaired } from "./damaged.ts";
 import { isEtcd } from "./dialect.ts";
 import { noteTruncated } from "./durability.ts";
-import { findByTerm, logAppend, logLast, logTruncate, termAt } from "./log.ts";
+import { findByTerm, logAppend, logLast, logLastTerm, logTruncate, termAt } from "./log.ts";
 import { send, sendAccepted, sendAppendReply } from "./outbox.ts";
 import { commitTo, inferCommit, lastIndex, type RaftState } from "./state.ts";
-import type { Entry, MessageOf, StepError } from "./types.ts";
+import { note } from "./trace.ts";
+import type { Entry, MessageOf, SnapshotMeta, StepError } from "./types.ts";
 
 function invalid(reason: string): StepError {
   return { code: "InvalidMessage", reason };
@@ -61,6 +63,7 @@ function findConflict(
 function replaceFrom(state: RaftState, entries: readonly Entry[], start: number): void {
   const first = entries[start]?.index ?? 0;
   if (first <= lastIndex(state)) {
+    noteConflict(state, present(entries[start], "the first that differs"));
     noteTruncated(state, first);
     logTruncate(state.log, first);
     while ((state.configs.at(-1) ?? 0) >= first) state.configs.pop();
@@ -73,11 +76,17 @@ function replaceFrom(state: RaftState, entries: readonly Entry[], start: number)
   }
 }
 
+function noteConflict(state: RaftState, at: Entry): void {
+  const had = termAt(state.log, at.index) ?? 0;
+  note(state, { kind: "conflict", at, had, durable: state.io.durableIndex });
+}
+
 /**
  * Tells the leader where the logs may agree: the last entry here whose term is not above its own.
  */
 function reject(state: RaftState, message: MessageOf<"append">): void {
   const { log } = state;
+  note(state, { kind: "appendRefused", message, had: termAt(log, message.prevIndex) ?? 0 });
   const hintIndex = findByTerm(log, Math.min(message.prevIndex, logLast(log)), message.prevTerm);
   sendAppendReply(state, message.from, {
     rejected: true,
@@ -116,16 +125,19 @@ export function onHeartbeat(
 export function onSnapshot(state: RaftState, message: MessageOf<"snapshot">): void {
   const { meta, from } = message;
   if (meta.index > state.commit && termAt(state.log, meta.index) === meta.term) {
+    noteSnapshot(state, meta, "forwarded");
     commitTo(state, meta.index);
     inferCommit(state);
   }
   if (meta.index <= state.commit) {
+    noteSnapshot(state, meta, "ignored");
     sendAccepted(state, from, state.commit);
     return;
   }
   // A configuration handed out and not yet applied would otherwise be applied on top of this newer
   // one. The leader will try again.
   if ((state.configs[0] ?? Infinity) <= state.handedApply) return;
+  noteRestoring(state, meta);
   noteTruncated(state, state.commit + 1);
   state.log = { offset: meta.index, offsetTerm: meta.term, entries: [] };
   state.snapshot = meta;
@@ -137,5 +149,23 @@ export function onSnapshot(state: RaftState, message: MessageOf<"snapshot">): vo
   state.applyPaused = false;
   state.io.handedIndex = meta.index;
   state.io.snapshot = meta;
+  note(state, { kind: "conf", conf: meta.conf });
+  noteSnapshot(state, meta, "restored");
+  noteSnapshot(state, meta, "done");
   sendAccepted(state, from, meta.index);
+}
+
+function noteRestoring(state: RaftState, meta: SnapshotMeta): void {
+  const { commit, applied, handedApply: applying, io } = state;
+  const [durable, handed, last] = [io.durableIndex, io.handedIndex, lastIndex(state)];
+  note(state, { kind: "restoring", meta, commit, applied, applying, durable, handed, last });
+}
+
+function noteSnapshot(
+  state: RaftState,
+  meta: SnapshotMeta,
+  what: "restored" | "forwarded" | "done" | "ignored",
+): void {
+  const last = { term: logLastTerm(state.log), index: lastIndex(state) };
+  note(state, { kind: "snapshot", meta, what, commit: state.commit, last });
 }

@@ -25,4 +25,5 @@ export {
 } from "./state.ts";
 export { canonicalHash, cloneState, status } from "./status.ts";
 export { step } from "./step.ts";
+export type { Traced, TraceEvent } from "./trace.ts";
 export * from "./types.ts";

@@ -1,4 +1,4 @@
-/** Joint configurations (Raft paper, section 6), end to end; changes.test.ts has the set algebra. */
+/** Joint configurations (Raft paper, section 6), end to end; the algebra is in changes.test.ts. */
 
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -73,7 +73,7 @@ test("a leader that leaves with the outgoing half hands over", () => {
   assert.equal(cluster.member(1).state.role, "follower");
 });
 
-test("with stepDown it stops leading at once; with stay it leads on without counting itself", () => {
+test("with stepDown it stops leading at once; with stay it leads on, not counting itself", () => {
   for (const onRemoval of ["stepDown", "stay"] as const) {
     const cluster = new Cluster({ voters: 3, config: { onRemoval } });
     const leader = cluster.elect(1);

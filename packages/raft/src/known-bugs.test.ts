@@ -6,7 +6,7 @@ import { advance, step } from "./index.ts";
 import { Cluster, peer, votersOf } from "./testing/cluster.ts";
 import { entry, index, Solo, term } from "./testing/solo.ts";
 
-test("pre-vote deadlock: a higher term with a shorter log does not keep everybody from leading", () => {
+test("pre-vote deadlock: a higher term with a shorter log keeps nobody from leading", () => {
   const cluster = new Cluster({ voters: 3 });
   cluster.elect(1);
   cluster.propose("x");
@@ -30,7 +30,7 @@ test("pre-vote deadlock: a pre-candidate of an earlier term is told the later on
   assert.deepEqual([reply?.granted, reply?.term], [false, 9]);
 });
 
-test("bad append after a read error: entries that are gone are never sent with a made-up term", () => {
+test("bad append after a read error: what is gone is never sent with a made-up term", () => {
   const cluster = new Cluster({ voters: 3 });
   cluster.elect(1);
   cluster.isolate(3);
@@ -47,7 +47,7 @@ test("bad append after a read error: entries that are gone are never sent with a
   assert.ok(appends.every((prevTerm) => prevTerm > 0));
 });
 
-test("purged-log stall: the log was compacted beyond the snapshot that a member just installed", () => {
+test("purged-log stall: the log was compacted beyond the snapshot just installed", () => {
   const solo = new Solo({ config: { keepEntries: 0 } }).lead();
   const commitTo = (at: number): void => {
     step(solo.state, { kind: "propose", entries: [new Uint8Array(1)] });
@@ -73,7 +73,7 @@ test("purged-log stall: the log was compacted beyond the snapshot that a member 
   assert.equal(solo.take("snapshot")[0]?.meta.index, 5, "it gets another one");
 });
 
-test("a snapshot at the leader's last index: the member replicates at once, not after a write", () => {
+test("a snapshot at the last index: the member replicates at once, not after a write", () => {
   const cluster = new Cluster({ voters: 3 });
   cluster.elect(1);
   cluster.isolate(3);

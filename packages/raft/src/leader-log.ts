@@ -23,7 +23,7 @@ export function appendOwn(state: RaftState, kind: EntryKind, data: Uint8Array): 
   state.sendDue = true;
 }
 
-/** Dialect of etcd: the leader acknowledges its own entries by a message to itself, once durable. */
+/** Dialect of etcd: the leader acknowledges its own entries, once durable, by a message. */
 export function acknowledgeOwn(state: RaftState): void {
   if (isEtcd(state)) sendAccepted(state, state.id, lastIndex(state));
 }

@@ -55,7 +55,7 @@ function deposedInItsSleep(): Cluster {
   return cluster;
 }
 
-test("a stale leader after a pause: its driver says how long it slept, and it asks the others", () => {
+test("a stale leader after a pause: its driver says how long, and it asks the others", () => {
   const cluster = deposedInItsSleep();
   const { read } = cluster.ask(cluster.member(1), 30);
   assert.equal(read.answer, undefined);

@@ -1,5 +1,5 @@
 /**
- * The cases of the Raft paper and of the thesis, by name. Figure 8 is in replication.test.ts, leases
+ * The cases of the Raft paper and the thesis, by name. Figure 8 is in replication.test.ts, leases
  * are in lease.test.ts, ReadIndex in read.test.ts, transfer in transfer.test.ts.
  */
 
@@ -213,7 +213,7 @@ test("4.1 the single-server bug: no change before an entry of the leader's own t
   assert.equal(cluster.member(1).state.configs.length, 0, "the other change is gone");
 });
 
-test("4.2.1 a new member is a learner until it has caught up, and slows no commit meanwhile", () => {
+test("4.2.1 a new member is a learner until it has caught up, and slows nothing meanwhile", () => {
   const cluster = new Cluster({ voters: 2, joiners: 1 });
   cluster.elect(1);
   cluster.isolate(3);
@@ -259,7 +259,7 @@ test("9.6 pre-vote: who comes back from isolation has no higher term, and distur
   }
 });
 
-test("6.2 check-quorum: a leader cut off from a majority steps down, one of a minority does not", () => {
+test("6.2 check-quorum: a leader cut off from a majority steps down", () => {
   const cluster = new Cluster({ voters: 5 });
   const leader = cluster.elect(1);
   cluster.isolate(4, 5);

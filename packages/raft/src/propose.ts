@@ -9,6 +9,7 @@ import { toTerm } from "./log.ts";
 import { send } from "./outbox.ts";
 import { broadcast } from "./replication.ts";
 import type { RaftState } from "./state.ts";
+import { note } from "./trace.ts";
 import type { AnyConfChange, MessageOf, Proposal, StepError } from "./types.ts";
 
 const NOTHING = new Uint8Array(0);
@@ -33,6 +34,12 @@ function take(state: RaftState, proposals: readonly Proposal[]): StepError | und
   const { role, leader } = state;
   if (role === "leader") return admit(state, proposals);
   if (state.config.forwarding !== true || role !== "follower" || leader === 0) {
+    const isLeft = role !== "follower" || leader === 0;
+    note(state, {
+      kind: "proposalDropped",
+      why: isLeft ? "noLeader" : "notForwarding",
+      to: leader,
+    });
     return { code: "NotLeader", leader };
   }
   if (proposals.length > MAX_FORWARDED) return { code: "Overloaded" };
@@ -42,10 +49,16 @@ function take(state: RaftState, proposals: readonly Proposal[]): StepError | und
 
 /** All of them or none. */
 function admit(state: RaftState, proposals: readonly Proposal[]): StepError | undefined {
-  if (state.transferee !== 0) return { code: "Transferring", to: state.transferee };
+  if (state.transferee !== 0) {
+    note(state, { kind: "proposalDropped", why: "transferring", to: state.transferee });
+    return { code: "Transferring", to: state.transferee };
+  }
   // Removed, and staying only until it is deposed.
   if (!state.progress.has(state.id) && isEtcd(state)) return { code: "NotLeader", leader: 0 };
-  if (!hasRoom(state, proposals)) return { code: "Overloaded" };
+  if (!hasRoom(state, proposals)) {
+    note(state, { kind: "proposalDropped", why: "tooMuch", to: 0 });
+    return { code: "Overloaded" };
+  }
   const refusal = isEtcd(state) ? undefined : firstRefusal(state, proposals);
   if (refusal !== undefined) return refusal;
   for (const proposal of proposals) {
@@ -93,5 +106,8 @@ function isRefusedConf(state: RaftState, { kind, data }: Proposal): boolean {
 export function leaveWhenDue(state: RaftState): void {
   const data = owedChange(state);
   // Refused during a transfer: whoever leads after it tries again.
-  if (data !== undefined) admit(state, [{ kind: "config", data }]);
+  if (data === undefined) return;
+  const { conf } = state;
+  const isProposed = admit(state, [{ kind: "config", data }]) === undefined;
+  note(state, { kind: "leavesJoint", conf, isProposed });
 }

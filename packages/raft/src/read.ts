@@ -1,12 +1,13 @@
 /**
  * Linearizable reads (Raft thesis, section 6.4). ReadIndex: a read is linearizable at the commit
- * index if a quorum confirms, in a round begun after the read arrived, that this member still leads.
+ * index if a quorum confirms, in a round begun after the read arrived, that this member still
+ * leads.
  *
  * Lease: whoever confirmed a round sent at tick t votes for nobody else before it has counted an
  * election timeout from then on. Until a little before that the leader answers alone. It counts the
- * ticks it is given and those that its driver says it missed, so a pause does not stretch the lease;
- * clocks may differ in rate by LEASE_DRIFT. A lease ends when leadership is offered to another member,
- * whose votes go before any lease.
+ * ticks it is given and those that its driver says it missed, so a pause does not stretch the
+ * lease; clocks may differ in rate by LEASE_DRIFT. A lease ends when leadership is offered to
+ * another member, whose votes go before any lease.
  */
 
 import type { PeerId } from "@blixard/std";

@@ -20,6 +20,7 @@ import {
   type Progress,
 } from "./progress.ts";
 import { lastIndex, type RaftState } from "./state.ts";
+import { frozen, note } from "./trace.ts";
 import type { Entry } from "./types.ts";
 
 /** Everybody gets what is new: entries, or at least the commit index. */
@@ -111,10 +112,16 @@ function sendAppend(state: RaftState, progress: Progress, entries: readonly Entr
 
 /** Only to a member that was heard from: a snapshot is dear, and a dead member gets none. */
 function sendSnapshot(state: RaftState, progress: Progress): boolean {
-  if (!progress.active) return false;
+  if (!progress.active) {
+    note(state, { kind: "keepsSnapshot", peer: progress.peer });
+    return false;
+  }
   const meta = state.snapshot;
   assert(meta.index >= state.log.offset && meta.index > 0, "a snapshot covers what was compacted");
+  const firstIndex = state.log.offset + 1;
+  note(state, { kind: "sendsSnapshot", meta, progress: frozen(progress), firstIndex });
   toSnapshot(progress, meta.index);
+  note(state, { kind: "progress", what: "paused", progress: frozen(progress) });
   send(state, {
     kind: "snapshot",
     to: progress.peer,

@@ -19,6 +19,7 @@ import { allVoters } from "./quorum.ts";
 import { answerReads, noteRound } from "./read.ts";
 import { broadcast, sendMore, sendTo } from "./replication.ts";
 import { isVoter, lastIndex, type RaftState } from "./state.ts";
+import { frozen, note } from "./trace.ts";
 import type { MessageOf, StepError } from "./types.ts";
 
 export function onAppendReply(
@@ -27,7 +28,10 @@ export function onAppendReply(
 ): StepError | undefined {
   const progress = state.progress.get(message.from);
   // A member removed meanwhile.
-  if (progress === undefined) return undefined;
+  if (progress === undefined) {
+    note(state, { kind: "stranger", from: message.from });
+    return undefined;
+  }
   if (!message.rejected && message.index > lastIndex(state)) {
     return { code: "InvalidMessage", reason: `acknowledged ${message.index}, never sent` };
   }
@@ -47,11 +51,17 @@ function heard(state: RaftState, progress: Progress, repair: number): void {
 
 /** One round trip for each term in which the logs differ, in either direction (etcd's hint). */
 function onRejected(state: RaftState, progress: Progress, message: MessageOf<"appendReply">): void {
+  note(state, { kind: "hinted", message });
+  const before = frozen(progress);
   const hint =
     message.hintTerm > 0
       ? findByTerm(state.log, message.hintIndex, message.hintTerm)
       : message.hintIndex;
-  if (backTrack(progress, message.index, hint)) sendTo(state, progress);
+  if (!backTrack(progress, message.index, hint)) return;
+  const wasReplicating = before.state === "replicate";
+  const now = wasReplicating ? { ...before, next: progress.next } : frozen(progress);
+  note(state, { kind: "progress", what: "decreased", progress: now });
+  sendTo(state, progress);
 }
 
 function onAccepted(state: RaftState, progress: Progress, message: MessageOf<"appendReply">): void {
@@ -62,6 +72,7 @@ function onAccepted(state: RaftState, progress: Progress, message: MessageOf<"ap
   } else if (progress.state === "probe") {
     toReplicate(progress);
   } else if (progress.match >= state.log.offset) {
+    note(state, { kind: "progress", what: "recovered", progress: frozen(progress) });
     // By way of probing, which accounts for the snapshot.
     toProbe(progress);
     toReplicate(progress);
@@ -71,7 +82,10 @@ function onAccepted(state: RaftState, progress: Progress, message: MessageOf<"ap
   else if (!isOwn && canTellCommit(progress, state.commit)) sendTo(state, progress);
   if (isOwn) return;
   sendMore(state, progress);
-  if (state.transferee === progress.peer) tryTransfer(state);
+  if (state.transferee !== progress.peer) return;
+  const isReady = progress.match === lastIndex(state);
+  if (isReady) note(state, { kind: "transfer", to: progress.peer, what: "caughtUp" });
+  tryTransfer(state);
 }
 
 export function onHeartbeatReply(
@@ -99,9 +113,12 @@ export function onHeartbeatReply(
 /** A message to `peer` was surely lost: stop pipelining until it is heard from. */
 export function onUnreachable(state: RaftState, peer: PeerId): void {
   const progress = state.progress.get(peer);
-  if (state.role !== "leader" || progress?.state !== "replicate") return;
-  toProbe(progress);
-  if (!isEtcd(state)) state.sendDue = true;
+  if (state.role !== "leader" || progress === undefined) return;
+  if (progress.state === "replicate") {
+    toProbe(progress);
+    if (!isEtcd(state)) state.sendDue = true;
+  }
+  note(state, { kind: "progress", what: "unreachable", progress: frozen(progress) });
 }
 
 /**
@@ -112,6 +129,7 @@ export function onSnapshotSent(state: RaftState, peer: PeerId, ok: boolean): voi
   if (state.role !== "leader" || progress?.state !== "snapshot") return;
   if (!ok) progress.pendingSnapshot = progress.match;
   toProbe(progress);
+  note(state, { kind: "progress", what: ok ? "arrived" : "lost", progress: frozen(progress) });
   progress.paused = true;
 }
 
@@ -134,22 +152,42 @@ export function handOver(state: RaftState): void {
 
 /** Input or message: `to` shall lead. */
 export function transferLeader(state: RaftState, to: PeerId): StepError | undefined {
-  if (to === state.id) {
-    state.transferee = 0;
+  const refusal = transferRefusal(state, to);
+  if (refusal !== undefined) return refusal;
+  const before = state.transferee;
+  if (before === to && to !== state.id) {
+    note(state, { kind: "transfer", to, what: "same" });
     return undefined;
   }
+  state.transferee = 0;
+  if (before !== 0) note(state, { kind: "transfer", to: before, what: "aborted" });
   const progress = state.progress.get(to);
-  if (!isVoter(state, to) || progress === undefined) {
-    return { code: "InvalidMessage", reason: `${to} is not a voter` };
+  if (to === state.id || progress === undefined) {
+    note(state, { kind: "transfer", to, what: "self" });
+    return undefined;
   }
-  if (progress.repair !== 0) return { code: "InvalidMessage", reason: `${to} is damaged` };
-  if (state.transferee === to) return undefined;
+  note(state, { kind: "transfer", to, what: "starts" });
   state.transferee = to;
   // It must succeed within one election timeout from here.
   state.electionElapsed = 0;
-  if (progress.match === lastIndex(state)) tryTransfer(state);
-  else sendTo(state, progress);
+  if (progress.match === lastIndex(state)) {
+    tryTransfer(state);
+    note(state, { kind: "transfer", to, what: "upToDate" });
+  } else {
+    sendTo(state, progress);
+  }
   return undefined;
+}
+
+function transferRefusal(state: RaftState, to: PeerId): StepError | undefined {
+  if (to === state.id) return undefined;
+  const progress = state.progress.get(to);
+  if (progress === undefined) return { code: "InvalidMessage", reason: `${to} is not a voter` };
+  if (!isVoter(state, to)) {
+    note(state, { kind: "transfer", to, what: "learner" });
+    return { code: "InvalidMessage", reason: `${to} is not a voter` };
+  }
+  return progress.repair === 0 ? undefined : { code: "InvalidMessage", reason: `${to} is damaged` };
 }
 
 /** Hands leadership over once the target has the whole log. */

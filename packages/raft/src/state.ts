@@ -5,6 +5,7 @@
 import { assert, type LogIndex, type PeerId, type Random, type Term } from "@blixard/std";
 import { entryBytes, logLast, toIndex, toTerm, type RaftLog } from "./log.ts";
 import type { Progress } from "./progress.ts";
+import type { Traced } from "./trace.ts";
 import type {
   ConfState,
   Entry,
@@ -119,6 +120,8 @@ export interface RaftState {
   io: Durability;
   damage: Damage;
   outbox: Outgoing[];
+  /** What was done and why, where that was asked for; no part of the state that is hashed. */
+  trace: Traced[] | undefined;
 }
 
 export const EMPTY_CONF: ConfState = {
@@ -252,6 +255,7 @@ export function createRaft(config: RaftConfig, restored: Restored, random: Rando
     // Never 0, which means healthy; the seed is new with every life of the process.
     damage: { nonce: damaged ? seed || 1 : 0, phase: "waiting" },
     outbox: [],
+    trace: config.trace === true ? [] : undefined,
   };
   resetElectionTimeout(state);
   inferCommit(state);

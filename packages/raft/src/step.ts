@@ -10,6 +10,7 @@ import {
   campaign,
   checkQuorum,
   ignoresVote,
+  noteVerdict,
   onCampaign,
   onForgetLeader,
   onTimeoutNow,
@@ -30,6 +31,7 @@ import {
   transferLeader,
 } from "./replies.ts";
 import { isVoter, type RaftState } from "./state.ts";
+import { note } from "./trace.ts";
 import type { Input, Message, StepError } from "./types.ts";
 import { messageProblem } from "./validate.ts";
 import type { PeerId } from "@blixard/std";
@@ -108,6 +110,7 @@ function onTransfer(state: RaftState, to: PeerId): StepError | undefined {
   const { role, leader, term } = state;
   if (role === "leader") return transferLeader(state, to);
   if (state.config.forwarding !== true || role !== "follower" || leader === 0) {
+    if (role === "follower") note(state, { kind: "transfer", to, what: "noLeader" });
     return { code: "NotLeader", leader };
   }
   send(state, { kind: "transferLeader", to: leader, from: to, term });
@@ -139,15 +142,15 @@ function adoptTerm(state: RaftState, message: Message): boolean {
       return !ignoresVote(state, message);
     case "vote":
       if (ignoresVote(state, message)) return false;
-      becomeFollower(state, message.term, 0);
+      follow(state, message, 0);
       return true;
     case "preVoteReply":
-      if (!message.granted) becomeFollower(state, message.term, 0);
+      if (!message.granted) follow(state, message, 0);
       return true;
     case "append":
     case "heartbeat":
     case "snapshot":
-      becomeFollower(state, message.term, message.from);
+      follow(state, message, message.from);
       return true;
     case "timeoutNow":
     case "appendReply":
@@ -155,7 +158,7 @@ function adoptTerm(state: RaftState, message: Message): boolean {
     case "voteReply":
     case "readIndexReply":
     case "transferLeader":
-      becomeFollower(state, message.term, 0);
+      follow(state, message, 0);
       return true;
     case "propose":
     case "readIndex":
@@ -163,6 +166,11 @@ function adoptTerm(state: RaftState, message: Message): boolean {
     default:
       return unreachable(message);
   }
+}
+
+function follow(state: RaftState, message: Message, leader: PeerId | 0): void {
+  note(state, { kind: "laterTerm", message, own: state.term });
+  becomeFollower(state, message.term, leader);
 }
 
 /**
@@ -176,14 +184,21 @@ function answerStale(state: RaftState, message: Message): void {
     case "append":
     case "heartbeat":
       // Of no use but its term: it acknowledges nothing.
-      if (!checksQuorum(state) && !usesPreVote(state)) break;
+      if (!checksQuorum(state) && !usesPreVote(state)) {
+        note(state, { kind: "earlierTerm", message, own: state.term });
+        break;
+      }
       sendAppendReply(state, to, { rejected: !isEtcd(state), index: 0, hintIndex: 0, hintTerm: 0 });
       break;
     case "snapshot":
-      if (isEtcd(state)) break;
+      if (isEtcd(state)) {
+        note(state, { kind: "earlierTerm", message, own: state.term });
+        break;
+      }
       sendAppendReply(state, to, { rejected: true, index: 0, hintIndex: 0, hintTerm: 0 });
       break;
     case "preVote":
+      noteVerdict(state, message, "refused");
       send(state, {
         kind: "preVoteReply",
         to,
@@ -202,6 +217,7 @@ function answerStale(state: RaftState, message: Message): void {
     case "readIndex":
     case "readIndexReply":
     case "transferLeader":
+      note(state, { kind: "earlierTerm", message, own: state.term });
       break;
     default:
       unreachable(message);
@@ -228,7 +244,7 @@ function dispatch(state: RaftState, message: Message): StepError | undefined {
     case "snapshot":
       return fromLeader(state, message);
     case "timeoutNow":
-      return isEtcd(state) ? onEtcdTimeoutNow(state) : fromLeader(state, message);
+      return isEtcd(state) ? onEtcdTimeoutNow(state, message) : fromLeader(state, message);
     case "readIndexReply":
       return onReadIndexReply(state, message);
     case "transferLeader":
@@ -262,7 +278,7 @@ function fromLeader(
       onSnapshot(state, message);
       return undefined;
     case "timeoutNow":
-      onTimeoutNow(state);
+      onTimeoutNow(state, from);
       return undefined;
     default:
       return unreachable(message);
@@ -270,6 +286,6 @@ function fromLeader(
 }
 
 /** Etcd takes it from anybody, and from nobody as a sign of a leader. */
-function onEtcdTimeoutNow(state: RaftState): undefined {
-  onTimeoutNow(state);
+function onEtcdTimeoutNow(state: RaftState, { from }: Message): undefined {
+  if (state.role !== "leader") onTimeoutNow(state, from);
 }

@@ -1,6 +1,6 @@
 /**
- * etcd's own tests of its protocol, replayed against ours. The files are etcd's (Apache-2.0) and are
- * not part of this repository: BLIXARD_ETCD_TESTDATA names the folder, by default
+ * etcd's own tests of its protocol, replayed against ours. The files are etcd's (Apache-2.0) and no
+ * part of this repository: BLIXARD_ETCD_TESTDATA names the folder, by default
  * ../shared/etcd-raft-testdata beside it. Without it the test says that it was skipped;
  * `npm run test:peers -- --require-data` makes that a failure.
  */
@@ -31,10 +31,13 @@ test("etcd's transcripts: quorum and confchange exactly, interactions but for lo
     passed: sum((each) => (each.differences.length === 0 ? 1 : 0)),
     directives: sum((each) => each.directives),
     directivesPassed: sum((each) => each.passed),
+    passedWithLog: sum((each) => (each.passedWithLog === each.directives ? 1 : 0)),
+    directivesPassedWithLog: sum((each) => each.passedWithLog),
   };
-  const { files, passed, directives, directivesPassed } = counts;
+  const { files, passed, directives, directivesPassed, passedWithLog } = counts;
   console.log(
-    `etcd's transcripts: ${passed} of ${files} files, ${directivesPassed} of ${directives} directives`,
+    `etcd's transcripts: ${passed} of ${files} files, ` +
+      `${directivesPassed} of ${directives} directives; with their log lines ${passedWithLog} files, ${counts.directivesPassedWithLog} directives`,
   );
   const countsFile = process.env["BLIXARD_TRANSCRIPT_COUNTS"];
   if (countsFile !== undefined) writeFileSync(countsFile, JSON.stringify(counts));

@@ -252,6 +252,8 @@ export interface RaftConfig {
    * them durable, which the driver completes first. Default async: once they are durable.
    */
   readonly storage?: "sync" | "async";
+  /** Note in `RaftState.trace` why what was done (trace.ts); whoever asks for it empties it. */
+  readonly trace?: boolean;
 }
 
 /**
@@ -287,12 +289,12 @@ export type Input =
   | { readonly kind: "proposeConf"; readonly change: AnyConfChange }
   /**
    * A quorum round begun after this input; answered in `Ready.reads` with the same context. With
-   * `RaftConfig.reads` "lease" answered at once while the lease lasts; `lateTicks` is how many ticks
-   * have gone by since the last one, by the driver's clock: a lease ends in a pause, too.
+   * `RaftConfig.reads` "lease" answered at once while the lease lasts; `lateTicks` is how many
+   * ticks have gone by since the last one, by the driver's clock: a lease ends in a pause, too.
    */
   | { readonly kind: "readIndex"; readonly context: number; readonly lateTicks?: number }
   | { readonly kind: "campaign" }
-  /** A follower stops counting on its leader, and so may vote before an election timeout is over. */
+  /** A follower stops counting on its leader, and may vote before an election timeout is over. */
   | { readonly kind: "forgetLeader" }
   | { readonly kind: "transferLeader"; readonly to: PeerId }
   | { readonly kind: "unreachable"; readonly peer: PeerId }
@@ -309,10 +311,10 @@ export type StepError =
   | { readonly code: "InvalidMessage"; readonly reason: string };
 
 /**
- * To be written in this order: `snapshot`, `entries`, `hardState`. A crash may keep a first part of it
- * only. Hard state must not be durable before the entries beside it: its commit may cover them, and would
- * otherwise name the older ones that they were to replace. Entries without their hard state do no harm:
- * the driver raises the term to the last entry's (no vote of that term was sent yet).
+ * To be written in this order: `snapshot`, `entries`, `hardState`. A crash may keep a first part of
+ * it only. Hard state must not be durable before the entries beside it: its commit may cover them,
+ * and would otherwise name the older ones that they were to replace. Entries without their hard
+ * state do no harm: the driver raises the term to the last entry's (no vote of that term was sent yet).
  */
 export interface Persist {
   /** 1, 2, 3 ... in the order in which the writes must become durable. */

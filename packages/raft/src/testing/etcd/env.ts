@@ -34,6 +34,10 @@ class Output {
     if (!this.isQuiet) this.text += text;
   }
 
+  log(level: string, text: string): void {
+    if (LEVELS.indexOf(this.level) <= LEVELS.indexOf(level)) this.text += `${level} ${text}\n`;
+  }
+
   indented(body: () => void): void {
     const before = this.text;
     this.text = "";
@@ -94,13 +98,14 @@ export class InteractionEnv {
   /** In flight. */
   #messages: AnyMessage[] = [];
 
-  /** Carries out a directive. @returns what etcd would print but for its log lines. */
+  /** Carries out a directive. @returns what etcd would print. */
   handle(directive: Directive): string {
     const output = this.#output;
     output.text = "";
     let failed: string | undefined;
     if (directive.name === "propose-conf-change") {
       failed = this.#proposeConf(directive, directive.input.join(" "));
+      this.#logs();
     } else {
       failed = this.#single(directive);
       for (const line of failed === undefined ? directive.input : []) {
@@ -119,8 +124,21 @@ export class InteractionEnv {
     return onlyNode(this.#nodes, Number(args[0]?.key));
   }
 
+  /** Whatever the members have noted goes out now, before anything else is said. */
+  #logs(): void {
+    for (const node of this.#nodes) {
+      for (const { level, text } of node.takeLog()) this.#output.log(level, text);
+    }
+  }
+
+  #single(command: Command): string | undefined {
+    const failed = this.#carryOut(command);
+    this.#logs();
+    return failed;
+  }
+
   /** @returns the error that etcd's handler would return. */
-  #single({ name, args }: Command): string | undefined {
+  #carryOut({ name, args }: Command): string | undefined {
     switch (name) {
       case "_breakpoint":
         return undefined;
@@ -311,6 +329,7 @@ export class InteractionEnv {
         this.#output.write(`${recipient.drop ? "dropped: " : ""}${describeMessage(message)}\n`);
         if (recipient.drop) continue;
         const said = onlyNode(this.#nodes, recipient.id).receive(message);
+        this.#logs();
         if (said !== undefined) this.#output.write(`${said}\n`);
       }
     }
@@ -333,6 +352,7 @@ export class InteractionEnv {
   #processReady(node: EtcdNode): void {
     const { text, out } = node.processReady();
     this.#output.write(text);
+    this.#logs();
     this.#messages.push(...out);
   }
 
@@ -350,7 +370,9 @@ export class InteractionEnv {
       return;
     }
     const { responses } = work;
-    this.#output.write(`Processing:\n${describeMessage({ ...work, responses: [] })}\nResponses:\n`);
+    this.#output.write(`Processing:\n${describeMessage({ ...work, responses: [] })}\n`);
+    this.#logs();
+    this.#output.write("Responses:\n");
     for (const response of responses) this.#output.write(`${describeMessage(response)}\n`);
     this.#messages.push(...responses);
   }
@@ -422,6 +444,7 @@ function configOf(args: readonly Arg[]): Omit<RaftConfig, "id"> {
     checkConfChanges: !flag("disable-conf-change-validation"),
     forwarding: true,
     dialect: "etcd",
+    trace: true,
     storage: flag("async-storage-writes") ? "async" : "sync",
   };
 }

@@ -31,8 +31,10 @@ import {
   type Role,
   type SnapshotMeta,
 } from "../../index.ts";
-import { logLastTerm, toIndex, toTerm } from "../../log.ts";
+import { allVoters } from "../../quorum.ts";
+import { logLastTerm, termAt, toIndex, toTerm } from "../../log.ts";
 import { describeEntry, describeHardState, describeMessage, describeSnapshot } from "./describe.ts";
+import { describeStart, describeTraced, type LogLine } from "./log.ts";
 import { STATE_NAMES, type AnyMessage, type StorageMessage } from "./describe.ts";
 
 const ACKS: readonly AnyMessage["kind"][] = ["appendReply", "voteReply", "preVoteReply"];
@@ -61,6 +63,7 @@ export class EtcdNode {
   readonly #storage: Storage;
   #hardState: HardState;
   #latest: SnapshotMeta;
+  readonly #log: LogLine[] = [];
   #seenRole: Role = "follower";
   #seenLeader: PeerId | 0 = 0;
 
@@ -73,6 +76,18 @@ export class EtcdNode {
     const restored = { ...empty, hardState: this.#hardState, snapshot: this.#latest };
     this.state = createRaft(config, restored, new Prng(config.id));
     this.#storage = { offset: this.#latest.index, entries: [] };
+    this.#log.push(...describeStart(this.state, allVoters(this.state.conf), this.#latest.index));
+  }
+
+  /** What etcd's logger would have written since it was last asked. */
+  takeLog(): readonly LogLine[] {
+    this.#gather();
+    return this.#log.splice(0);
+  }
+
+  #gather(): void {
+    const traced = this.state.trace?.splice(0) ?? [];
+    for (const each of traced) this.#log.push(...describeTraced(this.state, each));
   }
 
   get hasReady(): boolean {
@@ -203,15 +218,37 @@ export class EtcdNode {
     return `${refused.code} ${"reason" in refused ? refused.reason : ""}`;
   }
 
-  #onStorage({ kind, term, seq, snapshot, entries }: StorageMessage): void {
+  #onStorage(work: StorageMessage): void {
+    const { kind, term, seq, snapshot, entries } = work;
     const last = entries.at(-1);
     if (kind === "storageApplyResp" && last !== undefined) {
       advance(this.state, { kind: "applied", index: last.index });
     }
     // In a later term the entries may have been replaced: a later answer tells (as in etcd).
     const isCurrent = term === this.state.term || snapshot !== undefined;
+    if (kind === "storageAppendResp") this.#noteStable(work);
     if (kind === "storageAppendResp" && isCurrent) {
       advance(this.state, { kind: "persisted", seq });
+    }
+  }
+
+  /** Etcd says so where an answer is not about what it still waits for. */
+  #noteStable({ term, index, logTerm }: StorageMessage): void {
+    if (index === 0) return;
+    const { state } = this;
+    this.#gather();
+    const say = (text: string): void => {
+      this.#log.push({ level: "INFO", text });
+    };
+    if (term < state.term) {
+      const what = "ignored entry appends from a MsgStorageAppendResp message with lower term";
+      say(`${this.id.toString(16)} [term: ${state.term}] ${what} [term: ${term}]`);
+    } else if (index <= state.io.durableIndex || index > lastIndex(state)) {
+      say(`entry at index ${index} missing from unstable log; ignoring`);
+    } else if (termAt(state.log, index) !== logTerm) {
+      const own = `(${index},${termAt(state.log, index) ?? 0})`;
+      const what = `entry at (index,term)=(${index},${logTerm}) mismatched with entry at ${own}`;
+      say(`${what} in unstable log; ignoring`);
     }
   }
 

@@ -17,6 +17,8 @@ export interface FileResult {
   readonly file: string;
   readonly directives: number;
   readonly passed: number;
+  /** Those that are the same with their log lines, too. */
+  readonly passedWithLog: number;
   readonly differences: readonly Difference[];
 }
 
@@ -33,7 +35,7 @@ function handlerFor(folder: (typeof FOLDERS)[number]): (directive: Directive) =>
   return (directive) => env.handle(directive);
 }
 
-/** Interaction tests print the node's log lines among the rest: those are left out. */
+/** Interaction tests print the node's log lines among the rest: what is left without them. */
 function withoutLog(text: string): string {
   const kept = text.split("\n").filter((line) => !LOG_LINE.test(line));
   const rest = kept.join("\n");
@@ -54,14 +56,18 @@ export function runFile(root: string, folder: (typeof FOLDERS)[number], name: st
   const directives = parseFile(readFileSync(join(root, folder, name), "utf8"));
   const view = folder === "testdata" ? withoutLog : (text: string): string => text;
   const differences: Difference[] = [];
+  let passedWithLog = 0;
   for (const directive of directives) {
-    const actual = view(outcome(handle, directive).replace(/\n+$/, ""));
-    const expected = view(directive.expected.replace(/\n+$/, ""));
+    const whole = outcome(handle, directive).replace(/\n+$/, "");
+    const wanted = directive.expected.replace(/\n+$/, "");
+    if (whole === wanted) passedWithLog++;
+    const [actual, expected] = [view(whole), view(wanted)];
     const { line, name: command } = directive;
     if (actual !== expected) differences.push({ line, command, expected, actual });
   }
   const passed = directives.length - differences.length;
-  return { file: join(folder, name), directives: directives.length, passed, differences };
+  const counts = { directives: directives.length, passed, passedWithLog };
+  return { file: join(folder, name), ...counts, differences };
 }
 
 /** A transcript of ours with the output that there is now, to be read and committed. */
