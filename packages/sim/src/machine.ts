@@ -64,7 +64,8 @@ export class Machine<R> {
     this.peer = as<PeerId>(id);
     const monotonicMs = world.stream("clock", id).below(1_000_000);
     this.clock = new SimClock(world, { rate: 1, monotonicMs, wallMs: 1.7e12 });
-    this.disk = new SimDisk(world, this.host, world.stream("disk", id), deps.cluster.diskUs);
+    const { diskUs, segmentBytes } = deps.cluster;
+    this.disk = new SimDisk(world, this.host, world.stream("disk", id), diskUs, segmentBytes);
     this.disk.connect((completion) => {
       if (this.raft === undefined) return;
       this.raft.input({ kind: "disk", completion });

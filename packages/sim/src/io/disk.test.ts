@@ -134,7 +134,8 @@ test("errors: absent, existing, full, a failing sync that drops from the cache",
 function contentsWith(kind: DiskEffect["kind"], more: Partial<DiskEffect> = {}) {
   const { disk, perform } = setup(5);
   let fired = 0;
-  perform({ kind: "create", path: "seg-1", sizeBytes: 4 * SECTOR_BYTES });
+  // The log area, and three slots behind it.
+  perform({ kind: "create", path: "seg-1", sizeBytes: 4 * SECTOR_BYTES + 3 * 4096 });
   disk.effects.push(effect(kind, { fire: () => fired++, ...more }));
   const data = Uint8Array.of(1, 2, 3);
   perform({ kind: "write", path: "seg-1", offset: 0, data });
@@ -151,6 +152,8 @@ test("writes are lost, corrupted or misdirected; only the class of files that wa
   assert.equal([1, 2, 3].filter((value, at) => rotten[at] !== value).length, 1);
   const astray = contentsWith("diskMisdirected", { random: new Prng(3) }).now;
   assert.ok(astray.indexOf(1) % SECTOR_BYTES === 0);
+  const inPlace = contentsWith("diskMisdirected", { random: new Prng(3), only: "segments" }).now;
+  assert.ok(inPlace.indexOf(1) < 4 * SECTOR_BYTES);
   assert.deepEqual(["r/seg-01", "r/watermark", "r/tmp-snap-1", "r/x"].map(fileClassOf), [
     "segments",
     "watermark",
@@ -172,6 +175,25 @@ test("a read is corrupted on its way, not on the medium; a torn write cuts the p
   disk.effects.splice(0, 1, effect("diskTorn", { onTorn: () => torn++ }));
   perform({ kind: "write", path: "a", offset: 0, data: Uint8Array.of(1) });
   assert.equal(torn, 1);
+});
+
+test("a sync that lies about one part of a file makes the other durable", () => {
+  const seen = new Set<string>();
+  for (let seed = 0; seed < 40; seed++) {
+    const { disk, perform } = setup(seed);
+    const sizeBytes = SECTOR_BYTES + 3 * 4096;
+    perform({ kind: "create", path: "seg-1", sizeBytes });
+    perform({ kind: "sync", path: "seg-1" });
+    perform({ kind: "syncDir", dir: "" });
+    disk.effects.push(effect("diskLyingFsync", { only: "segments" }));
+    perform({ kind: "write", path: "seg-1", offset: 0, data: Uint8Array.of(1) });
+    perform({ kind: "write", path: "seg-1", offset: SECTOR_BYTES, data: Uint8Array.of(2) });
+    perform({ kind: "sync", path: "seg-1" });
+    disk.cutPower();
+    const bytes = disk.contents("seg-1") ?? new Uint8Array();
+    seen.add(`${bytes[0]}${bytes[SECTOR_BYTES]}`);
+  }
+  assert.deepEqual([...seen].sort(), ["02", "12"]);
 });
 
 test("a slow disk takes its time, a hung one answers when it is well again", () => {

@@ -28,7 +28,14 @@ import { DISK_BYTES_MAX, SECTOR_BYTES } from "../limits.ts";
 import { digest } from "../world/hash.ts";
 import type { Host, World } from "../world/world.ts";
 import type { DiskEffect } from "./disk-faults.ts";
-import { flipBit, isAnswered, misdirected } from "./disk-faults.ts";
+import {
+  flipBit,
+  isAnswered,
+  isWithin,
+  misdirected,
+  type Region,
+  regionOf,
+} from "./disk-faults.ts";
 
 type Pending =
   | { readonly kind: "write"; readonly offset: number; readonly data: Uint8Array }
@@ -46,6 +53,7 @@ type FileOp = Extract<
   { readonly kind: "read" | "size" | "write" | "truncate" | "sync" | "remove" }
 >;
 type WriteOp = Extract<DiskOp, { readonly kind: "write" }>;
+type ReadOp = Extract<DiskOp, { readonly kind: "read" }>;
 
 type DirOp =
   | { readonly kind: "create"; readonly path: string; readonly inode: Inode }
@@ -91,6 +99,7 @@ export class SimDisk implements Disk {
   readonly #world: World;
   readonly #host: Host;
   readonly #random: Prng;
+  readonly #segmentBytes: number;
   readonly #minUs: number;
   readonly #maxUs: number;
   #deliver: (completion: DiskCompletion) => void = () => undefined;
@@ -104,7 +113,15 @@ export class SimDisk implements Disk {
   readonly #busyUntilUs = new Map<string, number>();
   readonly #underWay = new Map<IoToken, DiskOp>();
 
-  constructor(world: World, host: Host, random: Prng, diskUs: readonly [number, number]) {
+  /** `segmentBytes` is what the log on it makes segments of: faults tell its parts apart. */
+  constructor(
+    world: World,
+    host: Host,
+    random: Prng,
+    diskUs: readonly [number, number],
+    segmentBytes = 16 * 1024,
+  ) {
+    this.#segmentBytes = segmentBytes;
     this.#world = world;
     this.#host = host;
     this.#random = random;
@@ -167,7 +184,8 @@ export class SimDisk implements Disk {
   /** Performs the operation as the faults under way let it. */
   #attempt(op: DiskOp): Result<DiskValue, DiskError> {
     for (const effect of this.effects) {
-      if (!isAnswered(effect, op)) continue;
+      const region = this.#regionOf(effect, op);
+      if (!isAnswered(effect, op, region)) continue;
       if (effect.kind === "diskEio") {
         effect.fire();
         const inode = op.kind === "sync" ? this.#files.get(op.path) : undefined;
@@ -175,30 +193,51 @@ export class SimDisk implements Disk {
         if (inode !== undefined) this.#settle(inode);
         return this.#fail("Io", keyOf(op));
       }
-      if (effect.kind === "diskLyingFsync") {
-        effect.fire();
-        this.isHurt = true;
-        return DONE;
-      }
-      if (effect.kind === "diskCorruptRead") return this.#misread(op, effect);
-      if (op.kind === "write") return this.#mangled(op, effect);
+      if (region === undefined) continue;
+      if (op.kind === "sync") return this.#lie(op, effect, region);
+      if (op.kind === "read") return this.#misread(op, effect, region);
+      if (op.kind === "write") return this.#mangled(op, effect, region);
     }
     return this.#perform(op);
   }
 
-  #misread(op: DiskOp, effect: DiskEffect): Result<DiskValue, DiskError> {
-    const result = this.#perform(op);
-    if (!result.ok || result.value.kind !== "bytes" || result.value.bytes.length === 0) {
-      return result;
-    }
-    effect.fire();
-    this.isHurt = true;
-    return ok({ kind: "bytes", bytes: flipBit(result.value.bytes, effect.random) });
+  #regionOf(effect: DiskEffect, op: DiskOp): Region | undefined {
+    if (op.kind !== "read" && op.kind !== "write" && op.kind !== "sync") return undefined;
+    const inode = this.#files.get(op.path);
+    if (inode === undefined) return undefined;
+    return regionOf(effect.only, op.path, inode.data.length, this.#segmentBytes);
   }
 
-  #mangled(op: WriteOp, effect: DiskEffect): Result<DiskValue, DiskError> {
+  /** Says that all is durable; what was written to the region is not. */
+  #lie(op: FileOp, effect: DiskEffect, region: Region): Result<DiskValue, DiskError> {
     const inode = this.#files.get(op.path);
     if (inode === undefined) return this.#perform(op);
+    const isLostOn = (change: Pending): boolean =>
+      change.kind === "write" && isWithin(change.offset, region);
+    const lost = inode.pending.filter(isLostOn);
+    for (const change of inode.pending) {
+      if (!isLostOn(change)) inode.durable = applied(inode.durable, change);
+    }
+    inode.pending = lost;
+    if (lost.length > 0) {
+      effect.fire();
+      this.isHurt = true;
+    }
+    return DONE;
+  }
+
+  #misread(op: ReadOp, effect: DiskEffect, { from, to }: Region): Result<DiskValue, DiskError> {
+    const result = this.#perform(op);
+    if (!result.ok || result.value.kind !== "bytes") return result;
+    const { bytes } = result.value;
+    const end = Math.min(bytes.length, to - op.offset);
+    if (end <= Math.max(0, from - op.offset)) return result;
+    effect.fire();
+    this.isHurt = true;
+    return ok({ kind: "bytes", bytes: flipBit(bytes, effect.random, from - op.offset, end) });
+  }
+
+  #mangled(op: WriteOp, effect: DiskEffect, region: Region): Result<DiskValue, DiskError> {
     effect.fire();
     if (effect.kind === "diskTorn") {
       const result = this.#perform(op);
@@ -209,10 +248,10 @@ export class SimDisk implements Disk {
     switch (effect.kind) {
       case "diskLost":
         // It is there in length only, or readers would notice at once.
-        if (op.offset + op.data.length <= inode.data.length) return DONE;
+        if (op.offset + op.data.length <= region.to) return DONE;
         return this.#perform({ ...op, data: new Uint8Array(op.data.length) });
       case "diskMisdirected":
-        return this.#perform(misdirected(op, inode.data.length, effect.random));
+        return this.#perform(misdirected(op, region, effect.random));
       case "diskCorruptWrite":
         return this.#perform({ ...op, data: flipBit(op.data, effect.random) });
       default:
