@@ -4,7 +4,7 @@ import type { Cluster } from "./cluster.ts";
 import { type DiskEffect, FILE_CLASSES, fileClassOf } from "./io/disk-faults.ts";
 import { linksBetween, linksTo, type NetworkEffect } from "./io/network.ts";
 import type { Machine } from "./machine.ts";
-import { type FaultItem, type FaultKind, itemRandom, noFirings } from "./plan.ts";
+import { type FaultItem, type FaultKind, itemRandom, LEADER, noFirings } from "./plan.ts";
 import type { World } from "./world/world.ts";
 
 const TORN_DOWN_US = 300_000;
@@ -39,8 +39,17 @@ export class Injector<R> {
     }
   }
 
-  #begin(item: FaultItem): void {
+  /** The fault with the machine that leads now in place of LEADER. */
+  #aimed(item: FaultItem): FaultItem {
+    if (!item.targets.includes(LEADER)) return item;
+    const leader = this.#cluster.leader()?.id ?? 1;
+    const targets = item.targets.map((target) => (target === LEADER ? leader : target));
+    return { ...item, targets: [...new Set(targets)] };
+  }
+
+  #begin(planned: FaultItem): void {
     if (this.#isOver) return;
+    const item = this.#aimed(planned);
     if (this.#world.tracing) {
       const where = item.targets.length === 0 ? "all" : item.targets.join(",");
       this.#world.line(0, "fault", `${item.kind} [${where}] #${item.id}`);

@@ -106,6 +106,9 @@ export interface ClusterPlan {
   readonly livenessMs: number;
 }
 
+/** Whoever leads at that time, as a target or as the machine asked; 1 when nobody does. */
+export const LEADER = 0;
+
 interface Item {
   /** Unique in the plan, from 1; stays when other items are removed. */
   readonly id: number;
@@ -117,7 +120,10 @@ export interface FaultItem extends Item {
   readonly type: "fault";
   readonly kind: FaultKind;
   readonly untilMs: number;
-  /** Machines it hits, by number; for network faults the links from and to them; empty: all. */
+  /**
+   * Machines it hits, by number, or LEADER; for network faults the links from and to them; empty:
+   * all.
+   */
   readonly targets: readonly number[];
   /** Chance of each occurrence within the window, in [0, 1]; 1 where it simply happens. */
   readonly rate: number;
@@ -141,7 +147,7 @@ export type VmInput =
 export interface OperationItem extends Item {
   readonly type: "operation";
   readonly client: number;
-  /** The machine that the client asks; when it is down, the next one that is up. */
+  /** The machine that the client asks, or LEADER; when it is down, the next one that is up. */
   readonly machine: number;
   readonly key: number;
   readonly input: RegisterInput | VmInput;

@@ -7,6 +7,7 @@ import { FILLER_BYTES_MAX } from "./limits.ts";
 import type { App, Machine } from "./machine.ts";
 import {
   itemRandom,
+  LEADER,
   type OperationItem,
   type RegisterInput,
   type RegisterOperation,
@@ -84,6 +85,7 @@ export class RegisterWorkload implements Workload {
   /** The machine that the client asks, or the next one that would answer. */
   #serving(from: number): Machine<Response> | undefined {
     const { machines } = this.#all;
+    if (from === LEADER) return this.#all.leader() ?? this.#serving(1);
     for (let n = 0; n < machines.length; n++) {
       const machine = machines[(from - 1 + n) % machines.length];
       if (machine?.isServing === true) return machine;

@@ -19,6 +19,7 @@ import {
   type RegisterInput,
   type VmInput,
 } from "./plan.ts";
+import { drawStorm } from "./storm.ts";
 
 const KIB = 1024;
 const FIRST_FAULT_MS = 1500;
@@ -31,15 +32,16 @@ function pick<T>(random: Prng, list: readonly [T, ...T[]]): T {
 
 function drawCluster(random: Prng, profile: Profile, hasChurn: boolean): ClusterPlan {
   const isStorage = profile === "storage";
+  const isControl = profile === "control";
   const diskMaxUs = pick(random, [150, 400, 2000]);
   const linkMaxUs = pick(random, [300, 1500, 1500, 8000]);
   return {
-    voters: pick(random, profile === "control" ? [3, 3, 5, 5] : [3, 3, 3, 5, 5, 5, 7]),
-    learners: profile !== "control" && random.chance(0.3) ? random.between(1, 2) : 0,
+    voters: pick(random, isControl ? [3, 3, 5, 5] : [3, 3, 3, 5, 5, 5, 7]),
+    learners: !isControl && random.chance(0.3) ? random.between(1, 2) : 0,
     spares: hasChurn ? random.between(1, 2) : 0,
-    tickMs: pick(random, [50, 100, 100]),
+    tickMs: isControl ? 100 : pick(random, [50, 100, 100]),
     electionTicks: random.between(6, 12),
-    heartbeatTicks: random.between(1, 3),
+    heartbeatTicks: isControl ? 2 : random.between(1, 3),
     segmentBytes: (isStorage ? pick(random, [16, 16, 32]) : pick(random, [16, 32, 64])) * KIB,
     snapshotEveryEntries: isStorage ? random.between(20, 120) : random.between(60, 400),
     snapshotEveryBytes: pick(random, [8, 16, 32]) * KIB,
@@ -47,7 +49,7 @@ function drawCluster(random: Prng, profile: Profile, hasChurn: boolean): Cluster
     linkUs: [100, linkMaxUs],
     diskUs: [20, diskMaxUs],
     clients: random.between(3, 12),
-    safetyMs: (profile === "control" ? random.between(16, 32) : random.between(8, 16)) * 1000,
+    safetyMs: (isControl ? random.between(16, 28) : random.between(8, 16)) * 1000,
     livenessMs: 60_000,
   };
 }
@@ -98,7 +100,7 @@ function drawRegisterOperations(
   machines: number,
   nextId: () => number,
 ): OperationItem[] {
-  const perSecond = random.between(20, 40);
+  const perSecond = random.between(24, 34);
   const keys = random.between(6, 40);
   const readShare = random.between(20, 60) / 100;
   const casShare = random.between(5, 30) / 100;
@@ -136,9 +138,9 @@ function drawVmOperations(
   machines: number,
   nextId: () => number,
 ): OperationItem[] {
-  const perSecond = random.between(20, 32);
+  const perSecond = random.between(22, 28);
   const keys = random.between(3, 10);
-  const readShare = random.between(60, 90);
+  const readShare = random.between(50, 80);
   const items: OperationItem[] = [];
   const count = Math.floor((cluster.safetyMs / 1000) * perSecond);
   for (let n = 0; n < count; n++) {
@@ -182,6 +184,7 @@ export function drawPlan(seed: number, profile: Profile): Plan {
       machines,
       nextId,
     ),
+    ...drawStorm(seed, profile, cluster, nextId),
   ];
   items.sort((a, b) => a.atMs - b.atMs || a.id - b.id);
   return { version: PLAN_VERSION, seed, profile, cluster, items };

@@ -57,7 +57,10 @@ export class RaftChecker {
     }
     this.#monotonic(peer, seen, state);
     this.#compareLog(peer, seen, state);
-    if (state.commit > seen.commit) this.#commit(peer, seen.commit, state);
+    if (state.commit > seen.commit) {
+      if (state.role === "leader") this.#counted(peer, state);
+      this.#commit(peer, seen.commit, state);
+    }
     seen.term = state.term;
     seen.commit = state.commit;
     seen.applied = state.applied;
@@ -101,6 +104,14 @@ export class RaftChecker {
     }
   }
 
+  /** A leader commits by counting copies of entries of its own term only (figure 8). */
+  #counted(peer: number, { log, term, commit }: RaftState): void {
+    const counted = log.entries[commit - log.offset - 1]?.term;
+    if (counted === undefined || counted === term) return;
+    const what = `p${peer}, leader of term ${term}, committed ${commit} of term ${counted}`;
+    violated("leaders commit their own term", what);
+  }
+
   #commit(peer: number, from: number, state: RaftState): void {
     const { log, commit } = state;
     for (let index = Math.max(from + 1, log.offset + 1); index <= commit; index++) {
@@ -128,6 +139,13 @@ export class RaftChecker {
     }
     this.#leaders.set(term, peer);
     this.leaderChanges++;
+    // Else it could vote for another in this very term after a restart.
+    if (state.io.hardSeq > state.io.durableSeq || state.io.handedHard.vote !== state.vote) {
+      violated(
+        "a leader's vote is durable",
+        `p${peer} leads term ${term} before it has written it`,
+      );
+    }
     const last = log.offset + log.entries.length;
     this.#world.note(host.id, `leads term ${term}, last index ${last}`);
     // One that wins an old term late need not hold what was committed in newer ones.

@@ -8,7 +8,7 @@ import { type KvInput, type KvOutput, kvModel } from "./models.ts";
 import { recordModel, type RecordInput, type RecordOutput } from "./record-model.ts";
 
 /** More than the history of any run needs: a run that reaches it is a finding of its own. */
-const RUN_LIMITS = { stepsMax: 2_000_000, configurationsMax: 100_000 };
+const RUN_LIMITS = { stepsMax: 5_000_000, configurationsMax: 300_000 };
 
 /** A register that holds nothing is a key that is absent. */
 function kvOf(operation: RegisterOperation): Operation<KvInput, KvOutput> {

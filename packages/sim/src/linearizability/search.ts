@@ -6,7 +6,7 @@
  *   - a read that fits now is placed now: where it would fit later it changes nothing, and leaving
  *     it out of the way later only removes a constraint;
  *   - an operation without an answer is not placed where it changes nothing: never does the same;
- *   - nor where the next one placed makes it as if it had never been: without it, it stays free;
+ *   - nor before one that does not need it: that one may go first, or do without it;
  *   - of several equal operations without an answer, the one sent first is placed first: it may
  *     stand wherever the others may.
  */
@@ -232,15 +232,17 @@ export class Search<State, Input, Output> {
   }
 
   /**
-   * Whether an operation without an answer was placed last, and `op` leads to the same state as it
-   * would without that one.
+   * Whether an operation without an answer was placed last, and `op` does not need it: it leads to
+   * the same state without it, or it changes nothing with or without it, and so may as well go first.
    */
-  #isForgotten(op: number, stateId: number): boolean {
+  #isUnneeded(op: number, stateId: number): boolean {
     const last = this.#stack.at(-1);
     if (last === undefined || this.#returnEntry[last.op] !== 0) return false;
     const { input, output } = present(this.#ops[op], "an operation");
     const without = this.#model.step(last.state, input, output);
-    return without !== undefined && this.#idOf(without) === stateId;
+    if (without === undefined) return false;
+    const withoutId = this.#idOf(without);
+    return withoutId === stateId || (withoutId === last.stateId && stateId === this.#stateId);
   }
 
   /** Tries the operation called at `at`; whether it was placed. */
@@ -255,7 +257,7 @@ export class Search<State, Input, Output> {
     if (next === undefined) return false;
     const stateId = this.#idOf(next);
     if (isOpen && stateId === this.#stateId) return false;
-    if (this.#isForgotten(op, stateId)) return false;
+    if (this.#isUnneeded(op, stateId)) return false;
     if (!this.#remember(op, stateId)) return false;
     this.#place(op, next, stateId, false);
     return true;

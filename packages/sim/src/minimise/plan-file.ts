@@ -6,6 +6,7 @@ import {
   type ClusterPlan,
   FAULT_KINDS,
   type FaultItem,
+  LEADER,
   type OperationItem,
   type Plan,
   PLAN_VERSION,
@@ -92,7 +93,7 @@ function isFault(fields: Readonly<Record<string, unknown>>, count: number): bool
   if (!FAULT_KINDS.some((known) => known === kind)) return false;
   if (!isNumber(untilMs) || !isNumber(atMs) || untilMs < atMs) return false;
   if (!Array.isArray(targets)) return false;
-  if (!targets.every((id) => isInteger(id) && id >= 1 && id <= count)) return false;
+  if (!targets.every((id) => isInteger(id) && id >= LEADER && id <= count)) return false;
   return isNumber(rate) && rate <= 1 && typeof amount === "number" && Number.isFinite(amount);
 }
 
@@ -104,7 +105,8 @@ function itemOf(value: unknown, count: number): PlanItem | undefined {
   if (type === "fault") return isFault(fields, count) ? (value as FaultItem) : undefined;
   const { client, machine, key, input } = fields;
   if (type !== "operation" || !isInteger(client) || !isInteger(key)) return undefined;
-  if (!isInteger(machine) || machine < 1 || machine > count || !isInput(input)) return undefined;
+  if (!isInteger(machine) || machine < LEADER || machine > count || !isInput(input))
+    return undefined;
   return { id, type, atMs, client, machine, key, input };
 }
 

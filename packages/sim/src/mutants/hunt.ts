@@ -24,7 +24,7 @@ export interface Catch {
   readonly isCutShort: boolean;
 }
 
-/** Undefined when every seed passed. `now` is any clock in milliseconds. */
+/** Undefined when every seed passed. `now` is any clock in milliseconds, for the time to minimise. */
 export function hunt(request: HuntRequest, now: () => number): Catch | undefined {
   for (let seed = request.fromSeed; seed <= request.toSeed; seed++) {
     const plan = drawPlan(seed, request.profile);

@@ -26,7 +26,7 @@ const USAGE = `usage: npm run sim:mutants -- [options]
 const MINIMISE_RUNS_MAX = 500;
 const MINIMISE_SECONDS = 25;
 /** A process that is not done by then hangs. */
-const HUNT_SECONDS_MAX = 240;
+const HUNT_SECONDS_MAX = 900;
 
 interface Options {
   readonly patches: readonly Patch[];

@@ -7,7 +7,7 @@
  *    5466                   leads term 4
  */
 
-import type { HistoryOperation, Outcome, Plan, TraceLine } from "../plan.ts";
+import { type HistoryOperation, LEADER, type Outcome, type Plan, type TraceLine } from "../plan.ts";
 
 export interface TimelineOptions {
   /** Columns of the terminal. */
@@ -148,11 +148,13 @@ export function describePlan({ seed, profile, cluster, items }: Plan, lines = 60
     if (item.type === "operation") {
       const { kind, ...args } = item.input;
       const given = Object.keys(args).length === 0 ? "" : ` ${JSON.stringify(args)}`;
-      return `${at}n${item.machine} c${item.client} key ${item.key}: ${kind}${given}`;
+      const asked = item.machine === LEADER ? "leader" : machineName(item.machine);
+      return `${at}${asked} c${item.client} key ${item.key}: ${kind}${given}`;
     }
     const { kind, untilMs, targets, rate, amount } = item;
     const until = untilMs > item.atMs ? ` until ${untilMs}` : "";
-    const whom = targets.length === 0 ? "all" : targets.map(machineName).join(",");
+    const named = targets.map((id) => (id === LEADER ? "leader" : machineName(id)));
+    const whom = targets.length === 0 ? "all" : named.join(",");
     return `${at}! ${kind} ${whom}${until}, rate ${rate}, amount ${amount}`;
   });
   if (items.length > lines) shown.push(`${" ".repeat(TIME_WIDTH)}... ${items.length - lines} more`);

@@ -30,14 +30,6 @@ export const RAFT_PATCHES: readonly Patch[] = [
     profile: "raft",
   },
   {
-    name: "own-vote-not-awaited",
-    file: `${RAFT}/election.ts`,
-    find: "else if (isEtcd(state) || afterHard(state) === 0) becomeLeader(state);",
-    replace: "else becomeLeader(state);",
-    why: "a candidate leads before its vote for itself is durable",
-    profile: "raft",
-  },
-  {
     name: "vote-for-a-shorter-log",
     file: `${RAFT}/election.ts`,
     find: "(message.lastTerm === last && message.lastIndex >= lastIndex(state));",
@@ -123,14 +115,6 @@ export const RAFT_PATCHES: readonly Patch[] = [
     find: "termAt(log, prevIndex) !== prevTerm) {",
     replace: "termAt(log, prevIndex) === undefined) {",
     why: "a follower appends behind an entry of another term",
-    profile: "raft",
-  },
-  {
-    name: "commit-beyond-the-append",
-    file: `${RAFT}/follower.ts`,
-    find: "commitTo(state, Math.min(message.commit, last));",
-    replace: "commitTo(state, Math.min(message.commit, lastIndex(state)));",
-    why: "a follower commits its old tail, which the append did not cover",
     profile: "raft",
   },
   {
