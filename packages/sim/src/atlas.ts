@@ -60,9 +60,16 @@ export interface ShapeContext {
   readonly media: ReadonlyMap<number, number>;
 }
 
-const MS = { short: [20, 400], middle: [300, 2500], long: [2000, 6000] } as const;
+type Span = readonly [min: number, max: number];
+const MS = {
+  short: [20, 400],
+  middle: [300, 2500],
+  long: [2000, 6000],
+  /** Beyond a lease: the node is declared lost, and its VMs start elsewhere. */
+  beyondLease: [6000, 13_000],
+} as const;
 
-function span(random: Prng, [min, max]: readonly [number, number]): number {
+function span(random: Prng, [min, max]: Span): number {
   return random.between(min, max);
 }
 
@@ -74,7 +81,7 @@ function some(random: Prng, machines: number, chance: number): number[] {
 
 /** What an occurrence of `kind` does; undefined where the run has nobody to do it to. */
 export function shapeOf(kind: FaultKind, context: ShapeContext): Shape | undefined {
-  const { random, machines, media } = context;
+  const { random, machines, media, profile } = context;
   const one = [random.between(1, machines)];
   const now = { targets: one, forMs: 0, rate: 1, amount: 0 };
   if (MEDIA_KINDS.has(kind)) {
@@ -83,24 +90,26 @@ export function shapeOf(kind: FaultKind, context: ShapeContext): Shape | undefin
     if (target === undefined) return undefined;
     return mediaShape(kind, random, target, media.get(target) ?? 0);
   }
+  const long = profile === "control" ? MS.beyondLease : MS.long;
+  const medium = profile === "control" && random.chance(0.3) ? long : MS.middle;
   switch (kind) {
     case "crash":
     case "powerCut":
-      return { ...now, forMs: span(random, random.chance(0.5) ? MS.short : MS.middle) };
+      return { ...now, forMs: span(random, random.chance(0.5) ? MS.short : medium) };
     case "blackout":
       return { ...now, targets: [], forMs: span(random, MS.short) };
     case "restart":
       return now;
     case "pause":
-      return { ...now, forMs: span(random, random.chance(0.5) ? MS.short : MS.middle) };
+      return { ...now, forMs: span(random, random.chance(0.5) ? MS.short : medium) };
     case "longOutage":
-      return { ...now, forMs: span(random, MS.long) };
+      return { ...now, forMs: span(random, long) };
     case "clockDrift":
-      return { ...now, forMs: span(random, MS.long), amount: drift(context) };
+      return { ...now, forMs: span(random, long), amount: drift(context) };
     case "clockStep":
       return { ...now, amount: random.between(-1e7, 1e7) };
     case "clockFreeze":
-      return { ...now, forMs: span(random, random.chance(0.3) ? MS.long : MS.middle) };
+      return { ...now, forMs: span(random, random.chance(0.3) ? long : MS.middle) };
     case "diskSlow":
       return { ...now, forMs: span(random, MS.middle), amount: random.between(5, 100) };
     case "diskHung":
@@ -164,8 +173,9 @@ function clusterShape(kind: FaultKind, { random, machines, cluster }: ShapeConte
   }
 }
 
-function networkShape(kind: FaultKind, { random, machines }: ShapeContext): Shape {
-  const forMs = span(random, random.chance(0.3) ? MS.long : MS.middle);
+function networkShape(kind: FaultKind, { random, machines, profile }: ShapeContext): Shape {
+  const long = profile === "control" ? MS.beyondLease : MS.long;
+  const forMs = span(random, random.chance(0.3) ? long : MS.middle);
   const targets = random.chance(0.5) ? [] : some(random, machines, 0.3);
   const rate = random.between(2, 50) / 100;
   switch (kind) {
