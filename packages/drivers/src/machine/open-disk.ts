@@ -26,6 +26,8 @@ import {
 /** Of the base, at its beginning and at its end: where a file system keeps what changes with each use. */
 const FINGERPRINT_PART_BYTES = 64 * 1024;
 
+const ZEROS_BYTES = 1024 * 1024;
+
 export interface DiskSpec {
   /** A raw image. */
   readonly path: string;
@@ -221,6 +223,7 @@ async function createOverlay(path: string, header: OverlayHeader): Promise<void>
     const handle = await open(temporary, "wx", 0o600);
     try {
       await handle.writeFile(encodeHeader(header));
+      await reserveBits(handle, dataStart(header));
       await handle.truncate(dataStart(header) + header.sizeBytes);
       await handle.sync();
     } finally {
@@ -237,6 +240,15 @@ async function createOverlay(path: string, header: OverlayHeader): Promise<void>
     await rm(temporary, { force: true });
     if (isMissing(caught)) throw noFolder(path);
     throw diskError(caught, path);
+  }
+}
+
+/** Zeros, not holes: a flush must find room for the bits also when the host's disk is full. */
+async function reserveBits(handle: FileHandle, end: number): Promise<void> {
+  const zeros = new Uint8Array(Math.min(end - PAGE_BYTES, ZEROS_BYTES));
+  for (let at = PAGE_BYTES; at < end;) {
+    const { bytesWritten } = await handle.write(zeros, 0, Math.min(zeros.length, end - at), at);
+    at += bytesWritten;
   }
 }
 
