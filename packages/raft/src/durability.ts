@@ -58,11 +58,15 @@ export function applicable(state: RaftState): number {
   return Math.min(commit, io.durableIndex, unsafe - 1);
 }
 
+/** A received snapshot is not yet durable. */
+export function isLoading({ io }: RaftState): boolean {
+  return io.snapshot !== undefined || io.outstanding.some((each) => each.snapshotIndex > 0);
+}
+
 /** Nothing beside a snapshot; and with storage "sync" what the same Ready makes durable, too. */
 function etcdApplicable(state: RaftState): number {
   const { commit, io, config } = state;
-  const isLoading = io.snapshot !== undefined || io.outstanding.some((r) => r.snapshotIndex > 0);
-  if (isLoading) return 0;
+  if (isLoading(state)) return 0;
   return config.storage === "sync" ? commit : Math.min(commit, io.durableIndex);
 }
 

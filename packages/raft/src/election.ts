@@ -11,7 +11,7 @@ import type { PeerId, Term } from "@blixard/std";
 import { membersOf } from "./changes.ts";
 import { isDamaged } from "./damaged.ts";
 import { checksQuorum, handsOver, isEtcd, leasesReads, usesPreVote } from "./dialect.ts";
-import { afterHard } from "./durability.ts";
+import { afterHard, isLoading } from "./durability.ts";
 import { acknowledgeOwn, appendOwn } from "./leader-log.ts";
 import { logLastTerm, toIndex, toTerm } from "./log.ts";
 import { send } from "./outbox.ts";
@@ -62,11 +62,7 @@ export function promotable(state: RaftState): boolean {
 
 function eligible(state: RaftState): boolean {
   const config = state.configs[0];
-  return (
-    !isDamaged(state) &&
-    state.io.snapshot === undefined &&
-    (config === undefined || config > state.commit)
-  );
+  return !isDamaged(state) && !isLoading(state) && (config === undefined || config > state.commit);
 }
 
 /**
@@ -248,6 +244,16 @@ export function onTimeoutNow(state: RaftState, from: PeerId): void {
   const taken = state.role === "follower";
   note(state, { kind: "timeoutNow", from, taken });
   if (taken && mayCampaign(state)) campaign(state, true);
+}
+
+/** Nothing was heard from a leader for an election timeout. */
+export function onTimeout(state: RaftState): void {
+  // Who cannot campaign lets the time run on: its lease on a dead leader must not begin anew.
+  // (Etcd's begins anew where only a configuration is still to be applied.)
+  const isLate = isEtcd(state) && isVoter(state, state.id) && !isLoading(state);
+  if (isLate || promotable(state)) state.electionElapsed = 0;
+  else return;
+  if (mayCampaign(state)) campaign(state, false);
 }
 
 /** As `promotable`, and says why not. */

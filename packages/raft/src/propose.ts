@@ -15,10 +15,20 @@ import type { AnyConfChange, MessageOf, Proposal, StepError } from "./types.ts";
 const NOTHING = new Uint8Array(0);
 
 export function propose(state: RaftState, entries: readonly Uint8Array[]): StepError | undefined {
-  return take(
-    state,
-    entries.map((data) => ({ kind: "command", data })),
-  );
+  if (state.role !== "leader") {
+    return forward(
+      state,
+      entries.map((data) => ({ kind: "command", data })),
+    );
+  }
+  let bytes = 0;
+  for (const data of entries) bytes += data.length + ENTRY_OVERHEAD_BYTES;
+  const refusal = refusalOf(state, bytes);
+  if (refusal !== undefined) return refusal;
+  for (const data of entries) appendOwn(state, "command", data);
+  acknowledgeOwn(state);
+  broadcast(state);
+  return undefined;
 }
 
 export function proposeConf(state: RaftState, change: AnyConfChange): StepError | undefined {
@@ -31,8 +41,11 @@ export function onPropose(state: RaftState, message: MessageOf<"propose">): Step
 }
 
 function take(state: RaftState, proposals: readonly Proposal[]): StepError | undefined {
+  return state.role === "leader" ? admit(state, proposals) : forward(state, proposals);
+}
+
+function forward(state: RaftState, proposals: readonly Proposal[]): StepError | undefined {
   const { role, leader } = state;
-  if (role === "leader") return admit(state, proposals);
   if (state.config.forwarding !== true || role !== "follower" || leader === 0) {
     const isLeft = role !== "follower" || leader === 0;
     note(state, {
@@ -49,17 +62,11 @@ function take(state: RaftState, proposals: readonly Proposal[]): StepError | und
 
 /** All of them or none. */
 function admit(state: RaftState, proposals: readonly Proposal[]): StepError | undefined {
-  if (state.transferee !== 0) {
-    note(state, { kind: "proposalDropped", why: "transferring", to: state.transferee });
-    return { code: "Transferring", to: state.transferee };
-  }
-  // Removed, and staying only until it is deposed.
-  if (!state.progress.has(state.id) && isEtcd(state)) return { code: "NotLeader", leader: 0 };
-  if (!hasRoom(state, proposals)) {
-    note(state, { kind: "proposalDropped", why: "tooMuch", to: 0 });
-    return { code: "Overloaded" };
-  }
-  const refusal = isEtcd(state) ? undefined : firstRefusal(state, proposals);
+  // A leader must always be able to leave a joint configuration.
+  const isOwed = proposals.every(({ kind }) => kind === "config");
+  let bytes = 0;
+  for (const { data } of proposals) bytes += data.length + ENTRY_OVERHEAD_BYTES;
+  const refusal = refusalOf(state, isOwed ? 0 : bytes) ?? confRefusalOf(state, proposals);
   if (refusal !== undefined) return refusal;
   for (const proposal of proposals) {
     const isRefused = isEtcd(state) && isRefusedConf(state, proposal);
@@ -70,18 +77,26 @@ function admit(state: RaftState, proposals: readonly Proposal[]): StepError | un
   return undefined;
 }
 
-function hasRoom(state: RaftState, proposals: readonly Proposal[]): boolean {
-  let bytes = 0;
-  for (const { data } of proposals) bytes += data.length + ENTRY_OVERHEAD_BYTES;
+/** Why the leader takes nothing more for now, or undefined. */
+function refusalOf(state: RaftState, bytes: number): StepError | undefined {
+  if (state.transferee !== 0) {
+    note(state, { kind: "proposalDropped", why: "transferring", to: state.transferee });
+    return { code: "Transferring", to: state.transferee };
+  }
+  // Removed, and staying only until it is deposed.
+  if (isEtcd(state) && !state.progress.has(state.id)) return { code: "NotLeader", leader: 0 };
+  // One proposal always fits an idle leader, however large: the caller bounds its size.
   const before = state.uncommittedBytes;
-  // One proposal always fits an idle leader, however large: the caller bounds its size. And a
-  // leader must always be able to leave a joint configuration.
-  const isOwed = proposals.every(({ kind }) => kind === "config");
-  return before === 0 || isOwed || before + bytes <= state.config.maxUncommittedBytes;
+  if (bytes > 0 && before > 0 && before + bytes > state.config.maxUncommittedBytes) {
+    note(state, { kind: "proposalDropped", why: "tooMuch", to: 0 });
+    return { code: "Overloaded" };
+  }
+  return undefined;
 }
 
 /** A configuration change comes alone, so that the leader has applied every earlier one. */
-function firstRefusal(state: RaftState, proposals: readonly Proposal[]): StepError | undefined {
+function confRefusalOf(state: RaftState, proposals: readonly Proposal[]): StepError | undefined {
+  if (isEtcd(state)) return undefined;
   for (const { kind, data } of proposals) {
     if (kind !== "config") continue;
     if (proposals.length > 1) {

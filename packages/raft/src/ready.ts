@@ -117,14 +117,19 @@ function onPersisted(state: RaftState, seq: number): void {
 function onApplied(state: RaftState, index: number): void {
   assert(index <= state.handedApply, `applied ${index}, which was never handed out`);
   assert((state.configs[0] ?? Infinity) > index, "applyConfChange comes before applied");
-  // Of what a snapshot has overtaken nothing counts any more.
-  for (let at = Math.max(state.applied, state.log.offset) + 1; at <= index; at++) {
-    state.applyingBytes -= entryBytes(entryAt(state.log, at));
-  }
-  state.applyingBytes = Math.max(0, state.applyingBytes);
+  state.applyingBytes = index === state.handedApply ? 0 : stillApplying(state, index);
   state.applied = toIndex(Math.max(state.applied, index));
   state.applyPaused = state.applyingBytes >= state.config.maxApplyBytes;
   leaveWhenDue(state);
+}
+
+/** Bytes handed out beyond `index`; of what a snapshot has overtaken nothing counts any more. */
+function stillApplying(state: RaftState, index: number): number {
+  let bytes = state.applyingBytes;
+  for (let at = Math.max(state.applied, state.log.offset) + 1; at <= index; at++) {
+    bytes -= entryBytes(entryAt(state.log, at));
+  }
+  return Math.max(0, bytes);
 }
 
 /** Keeps a tail behind the snapshot, so that a member slightly behind needs no snapshot. */

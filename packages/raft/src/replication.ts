@@ -104,10 +104,16 @@ function sendAppend(state: RaftState, progress: Progress, entries: readonly Entr
     commit: state.commit,
   } as const;
   send(state, message, afterConfig(state));
-  let bytes = 0;
-  for (const entry of entries) bytes += entryBytes(entry);
+  // Without a bound on them nobody asks for the bytes in flight.
+  const bytes = state.config.maxInflightBytes === undefined ? 0 : bytesOf(entries);
   noteSent(progress, entries.length, bytes, state.config);
   progress.commitSent = state.commit;
+}
+
+function bytesOf(entries: readonly Entry[]): number {
+  let bytes = 0;
+  for (const entry of entries) bytes += entryBytes(entry);
+  return bytes;
 }
 
 /** Only to a member that was heard from: a snapshot is dear, and a dead member gets none. */

@@ -7,16 +7,15 @@ import { unreachable } from "@blixard/std";
 import { checksQuorum, handsOver, isEtcd, usesPreVote } from "./dialect.ts";
 import {
   becomeFollower,
-  campaign,
   checkQuorum,
   ignoresVote,
   noteVerdict,
   onCampaign,
   onForgetLeader,
+  onTimeout,
   onTimeoutNow,
   onVoteReply,
   onVoteRequest,
-  promotable,
 } from "./election.ts";
 import { onAppend, onHeartbeat, onSnapshot } from "./follower.ts";
 import { send, sendAppendReply } from "./outbox.ts";
@@ -77,10 +76,8 @@ function tick(state: RaftState, missed: number): void {
   if (state.role === "leader") {
     state.reads.tick += 1 + missed;
     tickLeader(state);
-  } else if (state.electionElapsed >= state.electionTimeout && promotable(state)) {
-    // Who cannot campaign lets the time run on: its lease on a dead leader must not begin anew.
-    state.electionElapsed = 0;
-    campaign(state, false);
+  } else if (state.electionElapsed >= state.electionTimeout) {
+    onTimeout(state);
   }
 }
 
