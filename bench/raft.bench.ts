@@ -1,16 +1,21 @@
 /**
- * `npm run bench:raft [-- --json] [--rounds N] [--seconds S] [--only ROW,...] [--profile DIR]`
+ * `npm run bench:raft [-- --json] [--rounds N] [--seconds S] [--only ROW,...] [--long] [--profile DIR]`
  *
  * Three members of examples/kv (fdatasync on each, TLS between them, the client door on loopback in
  * plain) beside three Debian etcd servers (fdatasync on each, plain on loopback), driven by the same
  * generator in this process: 256-byte values, alternating rounds, medians. etcd takes the better of its
- * gRPC and JSON doors, each time. Rows that take long are asked for by name: --only failover, ...
+ * gRPC and JSON doors, each time. Rows that take minutes are left out, and said to be, without --long;
+ * a row named by --only (a prefix will do) is run whatever it takes. --failovers N: faults of each kind
+ * (default 30). --minutes N: length of the memory row (default 10).
  */
 
 import { parseArgs } from "node:util";
 import { type Door, type Etcd, etcdVersion, grpcDoor, jsonDoor, startEtcd } from "./etcd.ts";
+import { etcdGroup, failover, type Group, ourGroup, spread } from "./raft/failover.ts";
 import { load, median, round, type Sample, type Verb } from "./raft/load.ts";
+import { oneProcessRate } from "./raft/one-process.ts";
 import { ourDoor, startOurs } from "./raft/ours.ts";
+import { embeddedRate, growth, memorySeries, transferGaps } from "./raft/rows.ts";
 
 const { values } = parseArgs({
   options: {
@@ -18,6 +23,9 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "3" },
     seconds: { type: "string", default: "4" },
     only: { type: "string" },
+    long: { type: "boolean", default: false },
+    failovers: { type: "string", default: "30" },
+    minutes: { type: "string", default: "10" },
     profile: { type: "string" },
   },
 });
@@ -56,6 +64,19 @@ const SIDES: readonly Side[] = ["ours", "etcdGrpc", "etcdJson"];
 
 function wants(row: string): boolean {
   return values.only === undefined || values.only.split(",").some((part) => row.startsWith(part));
+}
+
+/** Rows that take minutes: by name, or with --long. */
+function wantsLong(row: string): boolean {
+  return values.only === undefined ? values.long : wants(row);
+}
+
+const skipped: string[] = [];
+
+function chosen(rows: readonly string[]): string[] {
+  const run = rows.filter(wantsLong);
+  if (values.only === undefined) skipped.push(...rows.filter((row) => !run.includes(row)));
+  return run;
 }
 
 function casesWanted(): Case[] {
@@ -146,6 +167,76 @@ async function comparing(etcd: Etcd, cases: readonly Case[]) {
   }
 }
 
+const FAULTS = { kill: "kill", stop: "stop", cut: "cut", default: "kill" } as const;
+
+/** Both sides' times to the first write after each kind of fault of the leader. */
+async function failoverBars(version: string): Promise<{ bars: Bar[]; details: object }> {
+  const names = Object.keys(FAULTS).map((name) => failoverName(name));
+  const run = chosen(names);
+  const bars: Bar[] = [];
+  const details: Record<string, object> = {};
+  const count = Number(values.failovers);
+  for (const [name, fault] of Object.entries(FAULTS)) {
+    const row = failoverName(name);
+    if (!run.includes(row)) continue;
+    const of = async (group: Group): Promise<number[]> => {
+      try {
+        return await failover(group, fault, count);
+      } finally {
+        await group.close();
+      }
+    };
+    const ours = spread(await of(await ourGroup(name !== "default")));
+    const etcd = spread(await of(await etcdGroup(version)));
+    details[row] = { ours, etcd, count };
+    say(`${row} ${JSON.stringify(details[row])}`);
+    bars.push(bar(row, ours.medianMs / etcd.medianMs, "lower", name === "default" ? 0.4 : 1));
+  }
+  return { bars, details };
+}
+
+function failoverName(name: string): string {
+  return name === "default" ? "failover_default_ratio" : `failover_ratio_${name}`;
+}
+
+/** Rows without etcd. */
+async function ownBars(): Promise<{ bars: Bar[]; details: object }> {
+  const bars: Bar[] = [];
+  const details: Record<string, unknown> = {};
+  const seconds = Math.max(2, SECONDS);
+  if (wants("embedded_efficiency_256")) {
+    const rates: number[] = [];
+    for (let turn = 0; turn < ROUNDS; turn++) {
+      const cluster = await embeddedRate("cluster", seconds);
+      const loop = await embeddedRate("loop", seconds);
+      say(`embedded round ${turn + 1}: ${cluster}/s, protocol-less loop ${loop}/s`);
+      details[`embedded_round_${turn + 1}`] = { cluster, loop };
+      rates.push(cluster / loop);
+    }
+    bars.push(bar("embedded_efficiency_256", median(rates), "higher", 0.25, "of the loop"));
+  }
+  for (const [inFlight, least] of [
+    [1, 30_000],
+    [1024, 300_000],
+  ] as const) {
+    const row = `one_process_commits_${inFlight}`;
+    if (wants(row)) bars.push(bar(row, await oneProcessRate(inFlight, 3), "higher", least, "/s"));
+  }
+  for (const row of chosen(["transfer_gap_p99_ms", "memory_growth_10min"])) {
+    if (row === "transfer_gap_p99_ms") {
+      const gaps = await transferGaps(30);
+      details[row] = gaps;
+      const worst = gaps.toSorted((a, b) => a - b)[Math.floor(gaps.length * 0.99)] ?? Number.NaN;
+      bars.push(bar(row, worst, "lower", 10, "ms"));
+    } else {
+      const series = await memorySeries(Number(values.minutes));
+      details[row] = { minutes: Number(values.minutes), residentBytes: series };
+      bars.push(bar(row, growth(series), "lower", 1.1, "x"));
+    }
+  }
+  return { bars, details };
+}
+
 async function main(): Promise<number> {
   const started = performance.now();
   const version = etcdVersion();
@@ -155,12 +246,24 @@ async function main(): Promise<number> {
     return 1;
   }
   const cases = casesWanted();
-  const etcd = await startEtcd(version);
-  const rows = await comparing(etcd, cases);
-  const bars = barsOf(rows);
+  const rows = cases.length === 0 ? [] : await comparing(await startEtcd(version), cases);
+  const own = await ownBars();
+  const fails = await failoverBars(version);
+  const bars = [...barsOf(rows), ...own.bars, ...fails.bars];
   const ok = bars.every((one) => one.ok);
   const seconds = Math.round((performance.now() - started) / 1000);
-  const result = { ok, ran: bars.length, skipped: 0, seconds, bars, etcd: version, rows };
+  const details = { rows, ...own.details, ...fails.details };
+  const result = {
+    ok,
+    ran: bars.length,
+    skipped: skipped.length,
+    skippedRows: skipped,
+    seconds,
+    bars,
+    etcd: version,
+    peers: "ours TLS 1.3, etcd plain; clients plain, loopback",
+    details,
+  };
   console.log(values.json ? JSON.stringify(result) : JSON.stringify(result, null, 2));
   return ok ? 0 : 1;
 }

@@ -13,6 +13,8 @@ export interface MemberConfig {
   readonly publicKey: string;
   /** Where members reach it: host:port, TLS with the keys above. */
   readonly peers: string;
+  /** Where it listens for them, when that is not where they reach it. */
+  readonly listen?: string;
   /** Where clients reach it; loopback, so without TLS. */
   readonly door: string;
 }
@@ -35,14 +37,18 @@ export function readConfig(file: string): ClusterConfig {
 export async function writeConfig(
   file: string,
   ports: readonly (readonly [number, number])[],
-  settings: Partial<Pick<ClusterConfig, "preset" | "tune">> = {},
+  {
+    advertised = [],
+    ...settings
+  }: Partial<Pick<ClusterConfig, "preset" | "tune">> & { advertised?: readonly number[] } = {},
 ): Promise<ClusterConfig> {
   const members: MemberConfig[] = [];
   for (const [i, [peers, door]] of ports.entries()) {
     mkdirSync(dirOf(file, i + 1), { recursive: true });
     const { nodeId, publicKey } = await loadOrCreateIdentity(dirOf(file, i + 1));
-    const at = { peers: `127.0.0.1:${peers}`, door: `127.0.0.1:${door}` };
-    members.push({ id: i + 1, nodeId, publicKey, ...at });
+    const at = { peers: `127.0.0.1:${advertised[i] ?? peers}`, door: `127.0.0.1:${door}` };
+    const listen = advertised[i] === undefined ? {} : { listen: `127.0.0.1:${peers}` };
+    members.push({ id: i + 1, nodeId, publicKey, ...at, ...listen });
   }
   const token = randomBytes(24).toString("base64url");
   const config: ClusterConfig = { token, preset: "production", tune: {}, members, ...settings };

@@ -44,7 +44,7 @@ export async function runMember(file: string, id: number): Promise<RunningMember
   if (own === undefined) throw new Error(`${file} has no member ${id}`);
   const dir = dirOf(file, id);
   const identity = await loadOrCreateIdentity(dir);
-  const network = createTlsTransport({ identity, listen: listenAt(own.peers) });
+  const network = createTlsTransport({ identity, listen: listenAt(own.listen ?? own.peers) });
   await network.listen();
   const store = new Store();
   const cluster = await raftCluster(store)

@@ -50,7 +50,8 @@ export class Store implements ClusterMachine<Command, Response, string, Uint8Arr
     const { op, key } = command;
     if (op === "delete") return this.#values.delete(key);
     if (op === "swap" && !same(this.#values.get(key), command.expected)) return false;
-    this.#values.set(key, command.value.slice());
+    // A copy, from the pool: what was decoded is a view of a larger buffer.
+    this.#values.set(key, Buffer.from(command.value));
     return true;
   }
 

@@ -1,0 +1,99 @@
+/** Rows that take long or need no etcd: transfer gap, memory, embedded use, one process. */
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { until } from "../../e2e/cluster.ts";
+import { load, nextKey, round, VALUE } from "./load.ts";
+import { ourDoor, startOurs } from "./ours.ts";
+
+/** Largest gap between two acknowledged writes around each of `count` planned transfers; 64 clients. */
+export async function transferGaps(count: number): Promise<number[]> {
+  const ours = await startOurs();
+  try {
+    const doors = [1, 2, 3].map((id) => ourDoor(ours.client(id)));
+    const acks: number[] = [];
+    const over = new AbortController();
+    const writers = Array.from({ length: 63 }, async (_, i) => {
+      const door = doors[i % 3];
+      while (!over.signal.aborted) {
+        await door?.put(nextKey(), VALUE);
+        acks.push(performance.now());
+      }
+    });
+    const gaps: number[] = [];
+    for (let i = 0; i < count; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      const from = await ours.leader();
+      const admin = ours.client(from);
+      const beganAt = performance.now();
+      const moved = await admin.transferLeadership((from % 3) + 1, { timeoutMs: 5_000 });
+      admin.close();
+      if (!moved.ok) throw new Error(JSON.stringify(moved.error));
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      const near = acks.filter((at) => at > beganAt - 20 && at < beganAt + 250);
+      const steps = near.slice(1).map((at, k) => at - (near[k] ?? at));
+      gaps.push(round(Math.max(...steps)));
+    }
+    over.abort();
+    await Promise.all(writers);
+    for (const door of doors) door.close();
+    return gaps;
+  } finally {
+    await ours.close();
+  }
+}
+
+function residentBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
+}
+
+/** Resident memory of the largest member, again and again under load with frequent snapshots. */
+export async function memorySeries(minutes: number): Promise<number[]> {
+  const ours = await startOurs({ tune: { snapshotEveryEntries: 50_000 } });
+  try {
+    const door = ourDoor(ours.client(await ours.leader()));
+    const series: number[] = [];
+    for (let i = 0; i < minutes * 6; i++) {
+      await load(door, "put", 64, 10);
+      const members = [...ours.members.values()].map(({ pid }) => residentBytes(pid ?? 0));
+      series.push(Math.max(...members));
+    }
+    door.close();
+    return series;
+  } finally {
+    await ours.close();
+  }
+}
+
+/** Growth after the first fifth, which warms up: the median of the last fifth over that of the second. */
+export function growth(series: readonly number[]): number {
+  const fifth = Math.max(1, Math.floor(series.length / 5));
+  const middle = (part: readonly number[]): number =>
+    part.toSorted((a, b) => a - b)[Math.floor(part.length / 2)] ?? Number.NaN;
+  return middle(series.slice(-fifth)) / middle(series.slice(fifth, 2 * fifth));
+}
+
+/** Commits a second with 256 in flight, proposed in the leader's own process; or of the bare loop. */
+export async function embeddedRate(kind: "cluster" | "loop", seconds: number): Promise<number> {
+  const program = join(import.meta.dirname, kind === "cluster" ? "embedded.ts" : "loop.ts");
+  const env = { BLIXARD_BENCH_SECONDS: String(seconds) };
+  const ours = await startOurs({ program, env, ...(kind === "loop" ? { isBare: true } : {}) });
+  try {
+    return await until("the result", (seconds + 60) * 1000, () => {
+      const text = readIfThere(join(ours.dir, "result.json"));
+      return text === undefined ? undefined : Number(text);
+    });
+  } finally {
+    await ours.close();
+  }
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (caught) {
+    if (caught instanceof Error && "code" in caught && caught.code === "ENOENT") return undefined;
+    throw caught;
+  }
+}
