@@ -150,6 +150,10 @@ class Fast {
     this.#code.call(this.#type === "f32" ? fma32 : fma64).set(this.#result);
     this.#settled();
     pushInexact(this.#c).op("i32.and");
+    // Zero because a factor is: nothing was rounded.
+    this.#isZero(this.#result);
+    this.#isZero(this.#arg(0));
+    this.#isZero(this.#arg(1)).op("i32.or", "i32.and", "i32.or");
   }
 
   #root(): void {

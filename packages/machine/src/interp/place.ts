@@ -7,7 +7,7 @@ import { assert, unreachable } from "@blixard/std";
 import { cacheBlockPermitted } from "../isa/riscv64/cbo.ts";
 import { lengthOf } from "../isa/riscv64/decode.ts";
 import type { Hart, TranslationChange } from "../isa/riscv64/hart.ts";
-import { accessFault, translate } from "../isa/riscv64/mmu.ts";
+import { accessFault, joined, translate } from "../isa/riscv64/mmu.ts";
 import { PAGE_BYTES, SUPERPAGE_REGIONS_MAX } from "../limits.ts";
 import type { Frames } from "../memory/frames.ts";
 import type { Layout } from "../memory/layout.ts";
@@ -222,10 +222,18 @@ export class Place {
     this.syncPc();
     const low = view.getInt32(STATE.pc, true);
     const high = view.getInt32(STATE.pc + 4, true);
-    const first = this.#frames.readU16(this.#fetchAddress(high, low));
+    const { base } = this.#frames;
+    const page = this.#code.pageAt(view.getUint32(STATE.pageBase, true));
+    const first = this.#frames.readU16(base + page * PAGE_BYTES + PAGE_BYTES - 2);
     const nextLow = (low + 2) | 0;
     const nextHigh = nextLow === 0 ? (high + 1) | 0 : high;
-    const second = this.#frames.readU16(this.#fetchAddress(nextHigh, nextLow));
+    // A page that jumps go to without asking is not asked for here either: regions do the same.
+    const known = this.baseAt(joined(nextHigh, nextLow));
+    const second = this.#frames.readU16(
+      known === 0
+        ? this.#fetchAddress(nextHigh, nextLow)
+        : base + this.#code.pageAt(known) * PAGE_BYTES,
+    );
     const at = this.#layout.scratchAt;
     this.#straddleBits = BigInt((first | (second << 16)) >>> 0);
     this.#code.write(at, first | (second << 16), undefined);

@@ -2,6 +2,7 @@
 
 import type { CodePages } from "../../interp/code-pages.ts";
 import { OPERATION } from "../../interp/context.ts";
+import type { Decoded } from "../../isa/riscv64/decode.ts";
 import { decode, lengthOf } from "../../isa/riscv64/decode.ts";
 import { PAGE_BYTES } from "../../limits.ts";
 import type { Frames } from "../../memory/frames.ts";
@@ -51,7 +52,7 @@ export class CodeView {
     return page;
   }
 
-  /** Undefined where nothing is known, nothing is legal, or the instruction crosses into the next page. */
+  /** Undefined where nothing is known or nothing is legal. */
   instruction(delta: number): RegionInstruction | undefined {
     const page = this.pageOf(delta);
     if (page === undefined) return undefined;
@@ -59,8 +60,14 @@ export class CodeView {
     const offset = delta - page.delta;
     const at = frames.base + page.page * PAGE_BYTES + offset;
     const low = frames.readU16(at);
-    if (lengthOf(low) === 4 && offset === PAGE_BYTES - 2) return undefined;
-    const decoded = decode(lengthOf(low) === 2 ? low : low | (frames.readU16(at + 2) << 16));
+    let decoded: Decoded | undefined;
+    if (lengthOf(low) === 2) decoded = decode(low);
+    else if (offset < PAGE_BYTES - 2) decoded = decode(low | (frames.readU16(at + 2) << 16));
+    else {
+      const next = this.pageOf(delta + 2);
+      if (next === undefined) return undefined;
+      decoded = decode(low | (frames.readU16(frames.base + next.page * PAGE_BYTES) << 16));
+    }
     return decoded && { ...decoded, delta };
   }
 

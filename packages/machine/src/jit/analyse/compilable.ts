@@ -1,5 +1,6 @@
 /** Which instructions a region may hold. The others it leaves to the interpreter. */
 
+import { CSR } from "../../isa/riscv64/csr.ts";
 import { HELPERS } from "../../ir/shape.ts";
 import type { IrOp, Value } from "../../ir/types.ts";
 import type { RegionInstruction } from "./graph.ts";
@@ -22,8 +23,14 @@ function impossible(op: IrOp, opOf: (value: Value) => IrOp | undefined): boolean
   }
 }
 
+/** The accrued exception flags, which compiled code has at hand; sqrt and comparisons of libm save them. */
+export const isFlagsAccess = ({ instruction, fields }: RegionInstruction): boolean =>
+  instruction.extension === "zicsr" && fields.imm === CSR.fflags;
+
 /** Registers and memory by the fast paths only: no privileged state, no exact floating point. */
-export function isCompilable({ instruction, fields }: RegionInstruction): boolean {
+export function isCompilable(candidate: RegionInstruction): boolean {
+  if (isFlagsAccess(candidate)) return true;
+  const { instruction, fields } = candidate;
   const { ops, exit } = instruction.block;
   if ((exit.kind === "next" || exit.kind === "jump") && exit.leave) return false;
   if (ops.some((op) => impossible(op, (value) => ops[value]))) return false;
@@ -32,6 +39,7 @@ export function isCompilable({ instruction, fields }: RegionInstruction): boolea
 }
 
 /** Whether the instruction is only legal, or only right as compiled, while floating point is on. */
-export function usesFloat({ instruction }: RegionInstruction): boolean {
-  return instruction.extension === "f" || instruction.extension === "d";
+export function usesFloat(candidate: RegionInstruction): boolean {
+  const { extension } = candidate.instruction;
+  return extension === "f" || extension === "d" || isFlagsAccess(candidate);
 }

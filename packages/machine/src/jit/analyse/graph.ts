@@ -12,6 +12,10 @@ export interface RegionInstruction extends Decoded {
   readonly delta: number;
 }
 
+/** Its second half lies in the next page. */
+export const straddles = ({ delta, length }: RegionInstruction): boolean =>
+  pageDelta(delta) !== pageDelta(delta + length - 1);
+
 export type Target =
   /** With a selector the block is a dispatch block. */
   | { readonly kind: "block"; readonly block: Block; readonly selector?: number }

@@ -10,6 +10,7 @@ import { CODE_PAGE_BYTES, OPERATION_BYTES } from "../../memory/layout.ts";
 import type { WasmFunction, WasmTable } from "../../wasm/engine.ts";
 import type { Block, RegionPage } from "../analyse/graph.ts";
 import { pageDelta } from "../analyse/graph.ts";
+import { PAGE_BYTES } from "../../limits.ts";
 import { FIRST_SLOT, NOT_AGAIN } from "../limits.ts";
 
 /** Bytes of a guest page that a region was made from. */
@@ -34,16 +35,21 @@ export interface Region {
   dead: boolean;
 }
 
+/** Blocks lie in one page, but for an instruction at their end that crosses into the next. */
 export function extentsOf(blocks: readonly Block[], pages: readonly RegionPage[]): Extent[] {
+  const pageAt = (delta: number): number => {
+    const known = pages.find((page) => page.delta === delta);
+    return present(known, "a page of the region").page;
+  };
   return blocks.flatMap(({ instructions }) => {
     const [first, last] = [instructions[0], instructions.at(-1)];
     if (first === undefined || last === undefined) return [];
     const start = pageDelta(first.delta);
-    const { page } = present(
-      pages.find((known) => known.delta === start),
-      "a page of the region",
-    );
-    return [{ page, from: first.delta - start, to: last.delta + last.length - start }];
+    const from = first.delta - start;
+    const to = last.delta + last.length - start;
+    const own = { page: pageAt(start), from, to: Math.min(to, PAGE_BYTES) };
+    if (to <= PAGE_BYTES) return [own];
+    return [own, { page: pageAt(start + PAGE_BYTES), from: 0, to: to - PAGE_BYTES }];
   });
 }
 

@@ -162,7 +162,32 @@ export class InstructionEmitter {
     code.set(this.#c.register(number));
   }
 
+  /** Of fflags alone: NX has to stay set where the region takes it for granted. */
+  #accessFlags(op: IrOp & { readonly op: "call" }): Emitted {
+    const { code, locals, pool, inexactSet } = this.#c;
+    const [, operation, operand, source] = op.args.map((value) => this.value(value));
+    const old = pool.take("i32");
+    code.i32(0).memory("i32.load", STATE.fflags).set(old);
+    if (operation?.known === 1n || source?.known !== 0n) {
+      const flags = pool.take("i32");
+      present(operand, "an operand").push();
+      code.op("i32.wrap_i64").i32(31).op("i32.and");
+      if (operation?.known === 2n) code.get(old).op("i32.or");
+      if (operation?.known === 3n) code.i32(31).op("i32.xor").get(old).op("i32.and");
+      code.tee(flags).i32(1).op("i32.and");
+      if (inexactSet) {
+        code.op("i32.eqz").unlikely();
+        code.if(() => this.#side(LEFT_BY.float));
+      } else code.set(locals.inexact);
+      code.i32(0).get(flags).memory("i32.store", STATE.fflags);
+      code.i32(0).i32(1).memory("i32.store", STATE.fpDirty);
+    }
+    const push = (): void => void code.get(old).op("i64.extend_i32_u");
+    return { type: "i64", cheap: true, push, pushWord: () => void code.get(old) };
+  }
+
   #call(op: IrOp & { readonly op: "call" }): Emitted {
+    if (op.helper === "csr") return this.#accessFlags(op);
     const { code, pool } = this.#c;
     const [a = 0, b = 0] = op.args.map((value) => this.#values.settle(this.value(value)));
     const temporary = (): number => pool.take("i64");

@@ -1,18 +1,19 @@
 /** Whether the next page of a region is still where it was when the region was made. */
 
 import { present } from "@blixard/std";
+import { PAGE_BYTES } from "../../limits.ts";
 import { JUMP_ENTRIES, JUMP_ENTRY_BYTES } from "../../memory/layout.ts";
 import { pageDelta } from "../analyse/graph.ts";
 import type { RegionContext } from "./context.ts";
-import { pushAddress } from "./context.ts";
+import { emitSideExit, LEFT_BY, pushAddress } from "./context.ts";
 import type { Forms } from "./forms.ts";
 
 /**
  * Goes on only if the jump table has the page of `delta` at the operations that the region was made from; else
- * leaves, as the interpreter would, by way of the address. So the table is asked where the interpreter asks it.
+ * does `otherwise`, which leaves. So the table is asked where the interpreter asks it.
  */
-export function emitPageCheck(c: RegionContext, forms: Forms, delta: number): void {
-  const { code, layout, locals, pool } = c;
+function emitCheck(c: RegionContext, delta: number, otherwise: () => void): void {
+  const { code, layout, pool } = c;
   const start = pageDelta(delta);
   const page = present(
     c.pages.find((known) => known.delta === start),
@@ -32,9 +33,25 @@ export function emitPageCheck(c: RegionContext, forms: Forms, delta: number): vo
     .memory("i32.load", table + 8)
     .i32(page.base)
     .op("i32.ne", "i32.or");
-  code.unlikely().if(() => {
+  code.unlikely().if(otherwise);
+}
+
+/** Before the region goes on at `delta`, in another page. */
+export function emitPageCheck(c: RegionContext, forms: Forms, delta: number): void {
+  emitCheck(c, delta, () => {
     forms.settle();
     pushAddress(c, delta);
-    code.set(locals.target).br(c.labels.jump);
+    c.code.set(c.locals.target).br(c.labels.jump);
   });
+}
+
+/** Before the instruction at `delta`, of which half lies in the next page; `undone` as for a side exit. */
+export function emitStraddleCheck(
+  c: RegionContext,
+  forms: Forms,
+  delta: number,
+  undone: number,
+): void {
+  const next = pageDelta(delta) + PAGE_BYTES;
+  emitCheck(c, next, () => emitSideExit(c, forms, delta, undone, LEFT_BY.memory));
 }

@@ -7,13 +7,13 @@
 import { assert, present } from "@blixard/std";
 import type { Label } from "../../wasm/code.ts";
 import type { Block, Target } from "../analyse/graph.ts";
-import { pageDelta, successors } from "../analyse/graph.ts";
+import { pageDelta, straddles, successors } from "../analyse/graph.ts";
 import { dominates, dominators, goesBack } from "../analyse/order.ts";
 import type { RegionContext } from "./context.ts";
 import { emitSample, emitSideExit, LEFT_BY, pushAddress } from "./context.ts";
 import { Forms } from "./forms.ts";
 import { InstructionEmitter } from "./instruction.ts";
-import { emitPageCheck } from "./page-check.ts";
+import { emitPageCheck, emitStraddleCheck } from "./page-check.ts";
 
 export class StructureEmitter {
   readonly #c: RegionContext;
@@ -95,7 +95,9 @@ export class StructureEmitter {
     if (count > 0) code.get(locals.left).i32(count).op("i32.sub").set(locals.left);
     let emitter: InstructionEmitter | undefined;
     for (const [position, instruction] of block.instructions.entries()) {
-      emitter = new InstructionEmitter(this.#c, forms, instruction, count - position);
+      const undone = count - position;
+      if (straddles(instruction)) emitStraddleCheck(this.#c, forms, instruction.delta, undone);
+      emitter = new InstructionEmitter(this.#c, forms, instruction, undone);
       emitter.emit();
     }
     this.#emitEnd(block, emitter, forms);
