@@ -1,24 +1,12 @@
 /** Copies of the simulated packages, each with one planted bug, and the processes that hunt there. */
 
 import { spawn } from "node:child_process";
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { type Copy, copyPackages, ROOT } from "../../os/copy.ts";
 import type { Catch, HuntRequest } from "../hunt.ts";
 import { applyPatch, type Patch } from "../patch.ts";
 
-const ROOT = fileURLToPath(new URL("../../../../../", import.meta.url));
-/** What the simulator is made of: it imports nothing else. */
-const ROOMS = ["std", "raft", "raft-node", "control", "sim"] as const;
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
 
 /** The text of a file of the project, by its path from the root. */
@@ -26,35 +14,13 @@ export function sourceText(file: string): string {
   return readFileSync(join(ROOT, file), "utf8");
 }
 
-export interface Copy {
-  readonly dir: string;
-  remove(): void;
-}
-
 /** Throws when the patch does not fit the present sources. */
 export function copyWith(patch: Patch): Copy {
-  const dir = mkdtempSync(join(tmpdir(), "blixard-mutant-"));
-  const remove = (): void => rmSync(dir, { recursive: true, force: true });
-  try {
-    const scope = join(dir, "node_modules", "@blixard");
-    mkdirSync(scope, { recursive: true });
-    for (const room of ROOMS) {
-      const [from, to] = [join(ROOT, "packages", room), join(dir, "packages", room)];
-      cpSync(join(from, "package.json"), join(to, "package.json"));
-      cpSync(join(from, "src"), join(to, "src"), {
-        recursive: true,
-        filter: (path) => !path.endsWith(".test.ts"),
-      });
-      symlinkSync(join("..", "..", "packages", room), join(scope, room));
-    }
+  return copyPackages((dir) => {
     const patched = applyPatch(sourceText(patch.file), patch);
     if (!patched.ok) throw new Error(patched.error);
     writeFileSync(join(dir, patch.file), patched.value);
-  } catch (caught) {
-    remove();
-    throw caught;
-  }
-  return { dir, remove };
+  });
 }
 
 export type Hunted =
