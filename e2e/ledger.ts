@@ -55,7 +55,7 @@ export class Ledger {
 
   async #create(name: string): Promise<void> {
     await this.#attempt(name, "present", async (signal) => {
-      const spec = { name, image: "base", memoryBytes: 16 * 1024 * 1024 };
+      const spec = { name, image: "base", memoryBytes: 64 * 1024 * 1024 };
       await this.#node().client.createVm(spec, "stopped", { signal });
     });
   }

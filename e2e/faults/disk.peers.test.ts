@@ -33,7 +33,7 @@ const BULKY = "\u0001".repeat(32_000);
 const FULL = /the disk under this node's log is full/;
 
 function bulky(name: string): Record<string, unknown> {
-  const spec = { name, image: "base", memoryBytes: 16 * 1024 * 1024, command: [BULKY] };
+  const spec = { name, image: "base", memoryBytes: 64 * 1024 * 1024, command: [BULKY] };
   return { spec, desired: "stopped" };
 }
 

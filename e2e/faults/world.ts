@@ -256,7 +256,7 @@ export async function serves(node: LocalNode): Promise<void> {
 
 /** A small stopped VM record: enough to count as an acknowledged write. */
 export async function record(node: LocalNode, name: string): Promise<void> {
-  await node.client.createVm({ name, image: "base", memoryBytes: 16 * 1024 * 1024 }, "stopped", {
+  await node.client.createVm({ name, image: "base", memoryBytes: 64 * 1024 * 1024 }, "stopped", {
     signal: AbortSignal.timeout(WAIT_MS),
   });
 }
