@@ -154,28 +154,4 @@ export const RAFT_NODE_PATCHES: readonly Patch[] = [
     why: "a confirmed read does not wait until its index is applied here",
     profile: "raft",
   },
-  {
-    name: "lease-kept-after-transfer",
-    file: `${NODE}/driver/lease.ts`,
-    find: "    this.#brokenTerm = term;\n    this.#untilMs = 0;\n",
-    replace: "",
-    why: "a leader that hands over goes on answering reads alone",
-    profile: "raft",
-  },
-  {
-    name: "stale-lease-read",
-    file: `${NODE}/driver/lease.ts`,
-    find: "(electionTicks - 1) * tickMs * (1 - LEASE_DRIFT);",
-    replace: "3 * electionTicks * tickMs;",
-    why: "the leader's lease outlasts the promise of those who gave it",
-    profile: "raft",
-  },
-  {
-    name: "lease-forgotten-by-restart",
-    file: `${NODE}/driver/engine.ts`,
-    find: "if (leaseReads !== true || this.#tick >= electionTicks) return false;",
-    replace: "if (leaseReads !== true || electionTicks > 0) return false;",
-    why: "a voter that restarts elects another leader during the lease it granted",
-    profile: "raft",
-  },
 ];
