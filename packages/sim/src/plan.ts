@@ -236,7 +236,7 @@ export interface Outcome {
   readonly simulatedMs: number;
   /** How often each kind really did something. */
   readonly faults: Readonly<Record<FaultKind, number>>;
-  /** Operations that clients invoked. */
+  /** Operations of clients: those of the plan, and the reads of the liveness phase. */
   readonly operations: number;
   /**
    * Operations known to have happened, or whose outcome is unknown. One that was surely refused

@@ -39,6 +39,7 @@ export class RegisterWorkload implements Workload {
   #unread = new Set<number>();
   #hasReadBack = false;
   #round = 0;
+  #readsBack = 0;
 
   /** The machines are made with `start`, so they come after this object. */
   attach(cluster: Cluster<Response>): void {
@@ -216,6 +217,7 @@ export class RegisterWorkload implements Workload {
     this.#hasReadBack = true;
     const keys = [...this.#unread].sort((a, b) => a - b);
     this.#round++;
+    this.#readsBack += keys.length;
     keys.forEach((key, at) => {
       const done = (): void => {
         this.#unread.delete(key);
@@ -225,6 +227,10 @@ export class RegisterWorkload implements Workload {
       const input = { kind: "read" } as const;
       this.#invoke(machine, { model: "register", item: 0, client: 0, key, input }, done);
     });
+  }
+
+  readsBack(): number {
+    return this.#readsBack;
   }
 
   history(): readonly RegisterOperation[] {

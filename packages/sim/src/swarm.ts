@@ -100,8 +100,8 @@ function drawRegisterOperations(
   machines: number,
   nextId: () => number,
 ): OperationItem[] {
-  const perSecond = random.between(24, 34);
-  const keys = random.between(6, 40);
+  const perSecond = random.between(22, 28);
+  const keys = random.between(12, 48);
   const readShare = random.between(20, 60) / 100;
   const casShare = random.between(5, 30) / 100;
   const last = new Map<number, number>();
@@ -138,8 +138,8 @@ function drawVmOperations(
   machines: number,
   nextId: () => number,
 ): OperationItem[] {
-  const perSecond = random.between(22, 28);
-  const keys = random.between(3, 10);
+  const perSecond = random.between(22, 26);
+  const keys = random.between(6, 12);
   const readShare = random.between(50, 80);
   const items: OperationItem[] = [];
   const count = Math.floor((cluster.safetyMs / 1000) * perSecond);

@@ -112,6 +112,7 @@ export function runPlan(plan: Plan, options: RunPlanOptions = {}): Outcome {
     world.line(0, "violation", `${failure.invariant}: ${failure.message}`);
   }
   const { seed, profile, items } = plan;
+  const planned = items.filter(({ type }) => type === "operation").length;
   return {
     ok: failure === undefined,
     ...(failure === undefined ? {} : { failure }),
@@ -121,7 +122,7 @@ export function runPlan(plan: Plan, options: RunPlanOptions = {}): Outcome {
     events: world.events,
     simulatedMs: world.nowMs,
     faults: run?.firings ?? noFirings(),
-    operations: items.filter(({ type }) => type === "operation").length,
+    operations: planned + (run?.workload.readsBack() ?? 0),
     history: run?.workload.history() ?? [],
     reached: run?.reached() ?? {},
     ...(options.traceLines === undefined ? {} : { trace: world.trace() }),

@@ -15,6 +15,8 @@ export interface Workload {
   unsettled(core: readonly number[]): string | undefined;
   /** Asks the settled core for what it holds now; the answers become part of the history. */
   readBack(core: readonly number[]): void;
+  /** How many reads that were. */
+  readsBack(): number;
   history(): readonly HistoryOperation[];
   reached(): Readonly<Record<string, number>>;
 }

@@ -59,6 +59,7 @@ export class VmWorkload implements Workload {
   #unread = new Set<number>();
   #hasReadBack = false;
   #round = 0;
+  #readsBack = 0;
 
   constructor(world: World, plan: Plan) {
     this.#world = world;
@@ -279,6 +280,7 @@ export class VmWorkload implements Workload {
     this.#hasReadBack = true;
     this.#round++;
     const keys = [...this.#unread].sort((a, b) => a - b);
+    this.#readsBack += keys.length;
     keys.forEach((key, at) => {
       const machine = this.cluster.machine(core[(at + this.#round) % core.length] ?? 1);
       const input = { kind: "readVm" } as const;
@@ -292,6 +294,10 @@ export class VmWorkload implements Workload {
     daemonOf(this.cluster.machine(id))?.readBarrier((result) => {
       if (result.ok) done();
     });
+  }
+
+  readsBack(): number {
+    return this.#readsBack;
   }
 
   history(): readonly VmOperation[] {
