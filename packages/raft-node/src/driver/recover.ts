@@ -2,7 +2,7 @@
 
 import { as, assert } from "@blixard/std";
 import type { LogIndex, PeerId, Term } from "@blixard/std";
-import { changeConf, decodeAnyChange, emptyConf } from "@blixard/raft";
+import { allVoters, changeConf, decodeAnyChange, emptyConf } from "@blixard/raft";
 import type { ConfState, Entry, HardState, Restored, SnapshotMeta } from "@blixard/raft";
 
 import { joinPath } from "../io.ts";
@@ -155,5 +155,5 @@ function knownConf(base: SnapshotMeta | undefined, contents: LogContents): ConfS
 
 /** Whether other members could repair this one: only then does a damaged node start. */
 export function isRepairable(conf: ConfState | undefined, id: PeerId): boolean {
-  return conf !== undefined && conf.voters.some((peer) => peer !== id);
+  return conf !== undefined && allVoters(conf).some((peer) => peer !== id);
 }
