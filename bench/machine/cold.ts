@@ -14,24 +14,28 @@ import {
   unmeasured,
 } from "./runs.ts";
 
-const NAMES = ["python", "gcc", "sqlite", "shell"] as const;
-const MEMORY_BYTES = 512 * 1024 * 1024;
-const TIMEOUT_MS = 180_000;
-const MOUNT = [
+/** In /bench of the Debian root. */
+export const NAMES = ["python", "gcc", "sqlite", "shell"] as const;
+export const MEMORY_BYTES = 512 * 1024 * 1024;
+export const TIMEOUT_MS = 180_000;
+/** The Debian root at /mnt. */
+export const MOUNT = [
   "mount -t ext4 -o ro /dev/vda /mnt",
   "mount -t proc proc /mnt/proc",
   "mount -t tmpfs tmp /mnt/tmp",
   "mount -t devtmpfs dev /mnt/dev",
 ].join(" && ");
 
+export function taskOf(name: (typeof NAMES)[number]): Task {
+  const command = `chroot /mnt /bench/run ${name}`;
+  return { name, group: "cold", command, timeoutMs: TIMEOUT_MS };
+}
+
 export async function cold(context: Context): Promise<Row[]> {
   const names = NAMES.filter((name) => context.wanted(name, "cold", "cold_geomean"));
   if (names.length === 0) return [];
   context.say(`cold: ${names.join(", ")}`);
-  const tasks = names.map((name): Task => {
-    const command = `chroot /mnt /bench/run ${name}`;
-    return { name, group: "cold", command, timeoutMs: TIMEOUT_MS };
-  });
+  const tasks = names.map(taskOf);
   let disk = "";
   try {
     disk = await buildRoot(context.say);

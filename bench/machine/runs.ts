@@ -29,7 +29,7 @@ export interface Ran {
   readonly checksum: string;
 }
 
-const READY_MS = 120_000;
+const READY_MS = 300_000;
 
 export async function ready(guest: Guest): Promise<Guest> {
   await guest.console.waitFor(`${guest.side}'s shell`, /bench: ready\r?\n/, READY_MS);

@@ -35,6 +35,7 @@ gcc -O1 -c /bench/big.c -o /tmp/big.o && busybox sha256sum < /tmp/big.o
 `;
 
 const SQLITE = `#!/usr/bin/dash
+busybox rm -f /tmp/test.db
 sqlite3 /tmp/test.db < /bench/test.sql
 `;
 
