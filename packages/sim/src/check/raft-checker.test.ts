@@ -124,3 +124,29 @@ test("configurations change so that their quorums meet", () => {
   const leap = () => checker.configured(1, conf(1, 2, 3), conf(3, 4, 5));
   assert.throws(leap, finds("membership safety"));
 });
+
+test("a leader commits by counting entries of its own term only", () => {
+  const { observe } = setup();
+  const lead = { role: "leader", term: as<Term>(4) } as const;
+  observe(member(1, [1, 2, 4], lead));
+  observe(member(1, [1, 2, 4], { ...lead, commit: index(4) }));
+  const { observe: again } = setup();
+  const early = member(1, [1, 2, 4], { ...lead, commit: index(3) });
+  assert.throws(() => again(early), finds("leaders commit their own term"));
+});
+
+test("a leader that has not written its vote, or proposes members too early, is found", () => {
+  const { observe } = setup();
+  const lead = { role: "leader", term: as<Term>(4) } as const;
+  const unwritten = member(1, [], lead);
+  unwritten.io.hardSeq = 3;
+  assert.throws(() => observe(unwritten), finds("a leader's vote is durable"));
+  const change: Entry = { ...entry(4, 4), kind: "config" };
+  const late = member(2, [1, 4], { ...lead, commit: index(3) });
+  late.log.entries.push(change);
+  observe(late);
+  const { observe: again } = setup();
+  const early = member(2, [1, 4], { ...lead, commit: index(2) });
+  early.log.entries.push(change);
+  assert.throws(() => again(early), finds("membership waits for its term"));
+});

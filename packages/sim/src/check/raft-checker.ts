@@ -86,13 +86,15 @@ export class RaftChecker {
   }
 
   /** Log matching: the same (index, term) is the same entry, after the same entries. */
-  #compareLog(peer: number, seen: Seen, { log }: RaftState): void {
+  #compareLog(peer: number, seen: Seen, state: RaftState): void {
+    const { log } = state;
     const { entries, offset } = log;
     for (let at = entries.length - 1; at >= 0; at--) {
       const entry = entries[at];
       const index = offset + 1 + at;
       if (entry === undefined || seen.entries[index] === entry) break;
       seen.entries[index] = entry;
+      if (entry.kind === "config") this.#proposed(peer, entry, state);
       const before = at === 0 ? log.offsetTerm : (entries[at - 1]?.term ?? 0);
       const key = entry.term * INDEX_MAX + index;
       const known = this.#entries.get(key);
@@ -104,9 +106,22 @@ export class RaftChecker {
     }
   }
 
+  /**
+   * A leader changes the membership only once an entry of its own term is committed: before that, a
+   * change of its predecessor may be one that it does not know of (thesis, 4.1, as corrected in 2015).
+   */
+  #proposed(peer: number, { index, term }: Entry, state: RaftState): void {
+    if (state.role !== "leader" || term !== state.term) return;
+    const { log, commit } = state;
+    const committed = commit === log.offset ? log.offsetTerm : entryTerm(log, commit);
+    if (committed === term) return;
+    const what = `p${peer}, leader of term ${term}, proposed ${index} when ${commit} of term`;
+    violated("membership waits for its term", `${what} ${committed ?? "?"} was committed`);
+  }
+
   /** A leader commits by counting copies of entries of its own term only (figure 8). */
   #counted(peer: number, { log, term, commit }: RaftState): void {
-    const counted = log.entries[commit - log.offset - 1]?.term;
+    const counted = entryTerm(log, commit);
     if (counted === undefined || counted === term) return;
     const what = `p${peer}, leader of term ${term}, committed ${commit} of term ${counted}`;
     violated("leaders commit their own term", what);
@@ -224,6 +239,10 @@ export class RaftChecker {
       violated("acknowledged is durable", `index ${index} was acknowledged and applied nowhere`);
     }
   }
+}
+
+function entryTerm({ entries, offset }: RaftState["log"], index: number): number | undefined {
+  return entries[index - offset - 1]?.term;
 }
 
 function union(a: readonly number[], b: readonly number[]): number {
