@@ -144,7 +144,7 @@ test("a leader that has not written its vote, or proposes members too early, is 
   const change: Entry = { ...entry(4, 4), kind: "config" };
   const late = member(2, [1, 4], { ...lead, commit: index(3) });
   late.log.entries.push(change);
-  observe(late);
+  setup().observe(late);
   const { observe: again } = setup();
   const early = member(2, [1, 4], { ...lead, commit: index(2) });
   early.log.entries.push(change);
