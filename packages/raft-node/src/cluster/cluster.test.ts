@@ -130,6 +130,48 @@ test("errors say whether anything may have happened", async () => {
   assert.deepEqual(stopped, { ok: false, error: { code: "Stopped" } });
 });
 
+test("a leader whose disk hangs is replaced within two election timeouts, and comes back", async () => {
+  const world = new ClusterWorld();
+  await world.found([1, 2, 3]);
+  const leader = await world.elect();
+  const states: string[] = [];
+  leader.cluster.on("disk", ({ state }) => void states.push(state));
+  world.hung.add(leader.id);
+  const stuck = leader.cluster.propose("stuck", { timeoutMs: 60_000 });
+  const others = world.live.filter(({ id }) => id !== leader.id);
+  const replaced = (): boolean => others.some(({ cluster }) => cluster.status().role === "leader");
+  await world.until("another leads", replaced, 20);
+  assert.deepEqual(states, ["hung"]);
+  assert.equal(leader.cluster.status().disk, "hung");
+  const next = others.find(({ cluster }) => cluster.status().role === "leader");
+  assert.ok(next);
+  assert.equal((await world.run(next.cluster.propose("goes on"))).ok, true);
+  world.hung.clear();
+  await world.run(stuck);
+  await world.until("it catches up", () => leader.journal.lines.includes("goes on"));
+  await world.until("it says so", () => states.length > 1);
+  assert.deepEqual(states, ["hung", "fine"]);
+  assert.deepEqual(leader.journal.lines, next.journal.lines);
+});
+
+test("a leader without room hands over, says so, and recovers when there is room", async () => {
+  const world = new ClusterWorld();
+  await world.found([1, 2, 3]);
+  const leader = await world.elect();
+  const states: string[] = [];
+  leader.cluster.on("disk", ({ state }) => void states.push(state));
+  leader.disk.failure = (op) => (op.kind === "write" ? "NoSpace" : undefined);
+  const stuck = leader.cluster.propose("stuck", { timeoutMs: 60_000 });
+  await world.until("it hands over", () => leader.cluster.status().role !== "leader", 20);
+  assert.equal(leader.cluster.health().ok, false);
+  const refused = await world.run(leader.cluster.propose("refused"));
+  assert.equal(refused.ok ? "" : refused.error.code, "DiskFull");
+  leader.disk.failure = undefined;
+  await world.run(stuck, 1000);
+  await world.until("all is well", () => leader.cluster.health().ok, 1000);
+  assert.deepEqual(states, ["full", "fine"]);
+});
+
 test("a throwing apply is an answer and an alarm, and the cluster goes on", async () => {
   const world = new ClusterWorld();
   await world.found([1, 2, 3]);

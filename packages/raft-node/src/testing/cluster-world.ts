@@ -70,6 +70,8 @@ export class ClusterWorld {
   readonly hub: MemoryHub = createMemoryHub();
   readonly members = new Map<number, WorldMember>();
   readonly random = new Prng(7);
+  /** Members whose disks take operations and complete none. */
+  readonly hung = new Set<number>();
   readonly #tickers = new Map<number, () => void>();
   readonly #tuning: Partial<ClusterTuning>;
   readonly #complete = new Map<number, Parameters<ClusterPorts["openDisk"]>[1]>();
@@ -157,6 +159,7 @@ export class ClusterWorld {
     for (let quiet = 0; quiet < 3;) {
       quiet++;
       for (const [id, complete] of this.#complete) {
+        if (this.hung.has(id)) continue;
         const completion = this.members.get(id)?.disk.step(this.random);
         if (completion === undefined) continue;
         complete(completion);
