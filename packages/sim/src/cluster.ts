@@ -1,6 +1,6 @@
 /** All machines of a run, and the operator who keeps the membership as it is wanted. */
 
-import type { ConfChange } from "@blixard/raft";
+import type { AnyConfChange, ConfChange } from "@blixard/raft";
 import { as, type PeerId, present, type Prng } from "@blixard/std";
 import { RaftChecker } from "./check/raft-checker.ts";
 import { SimNetwork } from "./io/network.ts";
@@ -12,6 +12,8 @@ const OPERATOR_EVERY_US = 400_000;
 const CHANGE_DEADLINE_MS = 4000;
 /** A learner this close to the leader's log becomes a voter. */
 const PROMOTE_LAG = 20;
+/** Chance that the operator goes through a joint configuration. */
+const JOINT = 0.5;
 
 export type Part = "voter" | "learner" | "none";
 
@@ -111,13 +113,18 @@ export class Cluster<R> {
     if (change === undefined) return;
     this.#isChanging = true;
     const deadlineMs = leader.clock.monotonicMs() + CHANGE_DEADLINE_MS;
-    this.world.note(leader.id, `proposes ${change.op} p${change.peer}`);
+    const changes = "changes" in change ? change.changes : [change];
+    if (this.world.tracing) {
+      const what = changes.map(({ op, peer }) => `${op} p${peer}`).join(", ");
+      this.world.note(leader.id, `proposes ${what || "to leave the joint configuration"}`);
+    }
     leader.raft.changeMembership(change, deadlineMs, (result) => {
       this.#isChanging = false;
       if (!result.ok) return;
       this.memberChanges++;
-      const changed = this.machines.find(({ peer }) => peer === change.peer);
-      if (changed !== undefined) this.onChanged(changed.id);
+      for (const { id, peer } of this.machines) {
+        if (changes.some((one) => one.peer === peer)) this.onChanged(id);
+      }
     });
     leader.observe();
     // A leader that dies never answers.
@@ -126,31 +133,51 @@ export class Cluster<R> {
     });
   }
 
-  #nextChange(leader: Machine<R>): ConfChange | undefined {
+  /** One step, or several of them through a joint configuration; undefined when all is as wanted. */
+  #nextChange(leader: Machine<R>): AnyConfChange | undefined {
+    const conf = leader.raft?.protocol()?.conf;
+    if (conf === undefined) return undefined;
+    if (conf.votersOutgoing.length > 0) {
+      return conf.autoLeave ? undefined : { transition: "auto", changes: [] };
+    }
+    const steps = this.#steps(leader);
+    const [first] = steps;
+    if (first === undefined || !this.#random.chance(JOINT)) return first;
+    const transition = (["auto", "implicit", "explicit"] as const)[this.#random.below(3)];
+    return { transition: transition ?? "auto", changes: steps };
+  }
+
+  /** All that separates the membership from the wanted one, each step good by itself. */
+  #steps(leader: Machine<R>): ConfChange[] {
     const state = leader.raft?.protocol();
-    if (state === undefined) return undefined;
+    if (state === undefined) return [];
     const { voters, learners } = state.conf;
     const context = new Uint8Array();
     const known = new Set<number>(this.machines.map(({ peer }) => peer));
-    const stale = [...voters, ...learners].find((peer) => !known.has(peer));
-    if (stale !== undefined) return { op: "removeMember", peer: stale, context };
+    const stale = [...voters, ...learners].filter((peer) => !known.has(peer));
+    const steps: ConfChange[] = stale.map((peer) => ({ op: "removeMember", peer, context }));
+    let left = voters.length - stale.filter((peer) => voters.includes(peer)).length;
     for (const { peer, host, isRecovered, id } of this.machines) {
       const wanted = this.wanted[id - 1] ?? "none";
       const isVoter = voters.includes(peer);
       const isLearner = learners.includes(peer);
       if (wanted === "none" || (wanted === "learner" && isVoter)) {
         // The leader itself would have to hand over first; it is left for the next time.
-        if ((isVoter || isLearner) && peer !== leader.peer && voters.length > 2) {
-          return { op: "removeMember", peer, context };
-        }
+        if ((!isVoter && !isLearner) || peer === leader.peer || (isVoter && left <= 2)) continue;
+        if (isVoter) left--;
+        steps.push({ op: "removeMember", peer, context });
         continue;
       }
       if (isVoter || (isLearner && wanted === "learner") || !host.up || !isRecovered) continue;
-      if (!isLearner) return { op: "addLearner", peer, context };
+      if (!isLearner) {
+        steps.push({ op: "addLearner", peer, context });
+        continue;
+      }
       const progress = state.progress.get(peer);
       if (progress === undefined || !progress.active || progress.match === 0) continue;
-      if (progress.match + PROMOTE_LAG >= state.commit) return { op: "addVoter", peer, context };
+      if (progress.match + PROMOTE_LAG >= state.commit)
+        steps.push({ op: "addVoter", peer, context });
     }
-    return undefined;
+    return steps;
   }
 }

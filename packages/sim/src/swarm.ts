@@ -95,12 +95,14 @@ function drawFaults(context: ShapeContext, kinds: readonly FaultKind[], nextId: 
 }
 
 function drawRegisterOperations(
+  profile: Profile,
   random: Prng,
   cluster: ClusterPlan,
   machines: number,
   nextId: () => number,
 ): OperationItem[] {
-  const perSecond = random.between(22, 28);
+  // The liveness phase, without a load, is a larger part of that profile.
+  const perSecond = random.between(22, 28) + (profile === "liveness" ? 6 : 0);
   const keys = random.between(12, 48);
   const readShare = random.between(20, 60) / 100;
   const casShare = random.between(5, 30) / 100;
@@ -133,6 +135,7 @@ function drawRegisterOperations(
 const VM_START_MS = 3000;
 
 function drawVmOperations(
+  _profile: Profile,
   random: Prng,
   cluster: ClusterPlan,
   machines: number,
@@ -179,6 +182,7 @@ export function drawPlan(seed: number, profile: Profile): Plan {
   const items: PlanItem[] = [
     ...drawFaults(context, kinds, nextId),
     ...(profile === "control" ? drawVmOperations : drawRegisterOperations)(
+      profile,
       random.fork(),
       cluster,
       machines,

@@ -11,6 +11,8 @@ const GUARDED: readonly (readonly [object, string])[] = [
   [performance, "now"],
   [crypto, "getRandomValues"],
   [crypto, "randomUUID"],
+  [process, "hrtime"],
+  [process, "nextTick"],
 ];
 
 /** Runs `inside`, which must be synchronous, with the real world out of reach. */
