@@ -2,8 +2,6 @@
 
 import type { Clock } from "@blixard/std";
 
-export { hostClock } from "@blixard/host";
-
 export type HostClock = Pick<Clock, "monotonicMs" | "bootMs">;
 
 /**

@@ -6,8 +6,8 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { hostClock } from "@blixard/host";
 import { present } from "@blixard/std";
-import { hostClock } from "./clock.ts";
 import { goneOf, refusedWith, shell, until, World } from "./compliance-world.ts";
 import type { Backend } from "./driver/backend.ts";
 import { SupervisedDriver } from "./driver/driver.ts";

@@ -24,8 +24,6 @@ import { LIMITS } from "./limits.ts";
 import type { ProcessIdentity } from "./os/index.ts";
 import type { InstanceEnd, InstancePhase, InstanceSpec, InstanceStatus } from "./types.ts";
 
-export { isMissing, syncFolder } from "@blixard/host";
-
 export const STATE_FILE = "instance.json";
 const FORMAT = "blixard-instance";
 const VERSION = 1;

@@ -2,10 +2,11 @@
 
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { isMissing } from "@blixard/host";
 import { fail, toBlixardError, type VmId, type VmStats } from "@blixard/std";
 import { ConsoleCursor } from "../console/reader.ts";
 import { LIMITS } from "../limits.ts";
-import { isMissing, loadState } from "../state.ts";
+import { loadState } from "../state.ts";
 import type {
   ExecRequest,
   ExecSession,
