@@ -1,10 +1,10 @@
 /** One guest of a benchmark: under QEMU, or on the machine of ours, as its driver starts it. */
 
+import { hostClock } from "@blixard/host";
 import { fail } from "@blixard/std";
 import { type ChildProcess, spawn } from "node:child_process";
 import { Duplex, Writable } from "node:stream";
 import { startEmbedded } from "../../packages/drivers/src/machine/embedded.ts";
-import { hostClock } from "../../packages/drivers/src/clock.ts";
 import { hostOs } from "../../packages/drivers/src/os/index.ts";
 import { Console } from "./console.ts";
 
