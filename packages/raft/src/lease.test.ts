@@ -100,6 +100,22 @@ test("a new leader reads nothing before it has committed an entry of its own", (
   assert.deepEqual(solo.reads, [{ context: 2, index: 2 }]);
 });
 
+test("the lease counts from when the round was sent, however late its confirmation comes", () => {
+  const solo = new Solo({ config: LEASE }).lead();
+  solo.accept(2, 2, 2);
+  const [first] = solo.tick(2).take("heartbeat");
+  assert.equal(first?.readRound, 1);
+  solo.tick(5).from(2, 2, { kind: "heartbeatReply", readRound: 1, repair: 0 });
+  const answered = (): number => {
+    step(solo.state, { kind: "readIndex", context: 1 });
+    // Not drained: what is not answered now waits for a round.
+    return solo.state.reads.answers.length;
+  };
+  assert.equal(answered(), 1, "tick 7, a lease of 8 ticks from tick 2 on");
+  solo.tick(3);
+  assert.equal(answered(), 0, "tick 10");
+});
+
 test("rounds that nobody confirms are forgotten in the end", () => {
   const solo = new Solo({ config: { ...LEASE, electionTicks: 500, heartbeatTicks: 1 } });
   step(solo.state, { kind: "campaign" });
