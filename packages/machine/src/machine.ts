@@ -39,7 +39,7 @@ export interface MachineOptions {
   readonly timeMode: TimeMode;
   /** Builds the bus for a machine that exists already: devices need its memory and its time. */
   createBus?(ports: { readonly memory: GuestMemory; nowNs(): bigint }): Bus;
-  /** Whether hot code is compiled; off without it. Makes no difference to the guest, but for speed. */
+  /** Whether hot code is compiled; on without it. Makes no difference to the guest, but for speed. */
   readonly jit?: "off" | "on" | JitOptions;
   /** Output of the SBI's consoles (device "sbi"). */
   onEffect?(effect: DeviceEffect): void;
@@ -103,7 +103,7 @@ export class Machine {
       },
       time: (ticks) => this.#nsAt(ticks) / BigInt(NS_PER_TIME_TICK),
       tickOf: (time) => this.#tickOf(time),
-      ...jitOptions(options.jit ?? "off"),
+      ...jitOptions(options.jit ?? "on"),
     });
     this.#interpreter = interpreter;
     this.memory = interpreter.frames;

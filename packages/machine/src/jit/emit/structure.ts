@@ -5,6 +5,8 @@
  */
 
 import { assert, present } from "@blixard/std";
+import { OPERATION } from "../../interp/context.ts";
+import { OPERATION_BYTES } from "../../memory/layout.ts";
 import type { Label } from "../../wasm/code.ts";
 import type { Block, Target } from "../analyse/graph.ts";
 import { pageDelta, straddles, successors } from "../analyse/graph.ts";
@@ -113,7 +115,11 @@ export class StructureEmitter {
       case "branch":
         present(last, "a branch").pushCondition();
         if (end.yes.kind === "exit" && end.no.kind === "block") code.unlikely();
-        code.if(() => this.#go(block, end.yes, forms.copy()));
+        code.if(() => {
+          if (end.yes.kind === "exit") this.#note(block, OPERATION.taken);
+          this.#go(block, end.yes, forms.copy());
+        });
+        if (end.no.kind === "exit") this.#note(block, OPERATION.notTaken);
         this.#go(block, end.no, forms);
         return;
       case "indirect":
@@ -139,6 +145,20 @@ export class StructureEmitter {
         nest(end.targets.length - 1);
       }
     }
+  }
+
+  /** A branch goes where it had not gone: the region that is made next is to know. */
+  #note(block: Block, field: number): void {
+    const { code, pages } = this.#c;
+    const { delta } = present(block.instructions.at(-1), "a branch");
+    const start = pageDelta(delta);
+    const page = pages.find((known) => known.delta === start);
+    const { base } = present(page, "a page of the region");
+    const at = base + ((delta - start) / 2) * OPERATION_BYTES;
+    code
+      .i32(0)
+      .i32(1)
+      .memory("i32.store8", at + field);
   }
 
   #indirect(
