@@ -135,7 +135,10 @@ test("snapshot, version 1", () => {
     read = result;
   });
   disk.drain((completion) => io.complete(completion));
-  assert.deepEqual(read, { ok: true, value: { ok: true, value: { meta, members, chunks } } });
+  assert.deepEqual(read, {
+    ok: true,
+    value: { ok: true, value: { meta, members, chunks, isPacked: false } },
+  });
 });
 
 const ENVELOPES: readonly Envelope[] = [

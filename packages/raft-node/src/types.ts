@@ -1,5 +1,6 @@
 /** What raft-node asks of its user and offers to it. All I/O goes through the ports of std. */
 
+import type { Compression } from "./snapshot/packing.ts";
 import type { ConfState, RaftStatus } from "@blixard/raft";
 import type {
   Clock,
@@ -24,6 +25,8 @@ export interface StateMachine<Response> {
   /** Replaces the whole state; on a failure the old state stays. */
   restore(chunks: Iterable<Uint8Array>): Result<void, string>;
 }
+
+export type { Compression } from "./snapshot/packing.ts";
 
 /** A member as stored in membership entries' context, so that keys and addresses replicate with it. */
 export interface Member {
@@ -58,6 +61,8 @@ export interface RaftNodeDeps<Response> {
   readonly random: Random;
   readonly machine: StateMachine<Response>;
   readonly onEvent: (event: RaftNodeEvent) => void;
+  /** Makes snapshots smaller. Absent: they are stored as they are, and packed ones are not read. */
+  readonly compression?: Compression;
   /** Runs something about two milliseconds later. Absent: what could wait for company does not. */
   readonly later?: (run: () => void) => void;
 }

@@ -90,6 +90,7 @@ export class RaftCluster<Command, Response, Query, Answer> {
         clock: ports.clock,
         random: ports.random,
         machine: this.#host,
+        ...(ports.compression === undefined ? {} : { compression: ports.compression }),
         ...(ports.later === undefined ? {} : { later: (run) => ports.later?.(run) }),
         onEvent: (event) => {
           parts.onNodeEvent?.(event);

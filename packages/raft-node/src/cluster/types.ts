@@ -13,7 +13,7 @@ import type {
   Term,
 } from "@blixard/std";
 
-import type { Member } from "../types.ts";
+import type { Compression, Member } from "../types.ts";
 import type { Codec } from "./codec.ts";
 
 /**
@@ -63,6 +63,8 @@ export interface ClusterPorts {
   ): Promise<Disk & { close(): Promise<void> }>;
   /** Calls `run` every `intervalMs` until the returned function is called. */
   every(intervalMs: number, run: () => void): () => void;
+  /** Of snapshots. Without it they are stored as they are. */
+  readonly compression?: Compression;
   /** Runs once, about two milliseconds later. Without it, nothing waits for company. */
   later?(run: () => void): void;
 }

@@ -5,19 +5,23 @@ import type { LogIndex, PeerId, Result, Term } from "@blixard/std";
 import { changeConf, decodeAnyChange, isJointChange, membersOf } from "@blixard/raft";
 import type { AnyConfChange, ConfState, Entry } from "@blixard/raft";
 
+import { restoreUnpacked } from "../snapshot/packing.ts";
+import type { Compression } from "../snapshot/packing.ts";
 import type { LoadedSnapshot } from "../snapshot/store.ts";
 import type { Member, StateMachine } from "../types.ts";
 
 export class Applier<Response> {
   readonly #machine: StateMachine<Response>;
+  readonly #compression: Compression | undefined;
   #index = as<LogIndex>(0);
   #term = as<Term>(0);
   #members = new Map<PeerId, Uint8Array>();
   #bytes = 0;
   #entries = 0;
 
-  constructor(machine: StateMachine<Response>) {
+  constructor(machine: StateMachine<Response>, compression: Compression | undefined) {
     this.#machine = machine;
+    this.#compression = compression;
   }
 
   /** Everything up to here is in the state machine. */
@@ -40,7 +44,10 @@ export class Applier<Response> {
   }
 
   restore(snapshot: LoadedSnapshot): Result<void, string> {
-    const restored = this.#machine.restore(snapshot.chunks);
+    const { chunks, isPacked } = snapshot;
+    const restored = isPacked
+      ? restoreUnpacked(chunks, this.#compression, (expanded) => this.#machine.restore(expanded))
+      : this.#machine.restore(chunks);
     if (!restored.ok) return restored;
     this.#index = snapshot.meta.index;
     this.#term = snapshot.meta.term;

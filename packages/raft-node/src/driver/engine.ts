@@ -25,6 +25,7 @@ import type { Entry, Message, Persist, RaftState, Ready, StepError } from "@blix
 import type { DiskIo } from "../io.ts";
 import * as limits from "../limits.ts";
 import type { Log } from "../log/log.ts";
+import type { SnapshotId } from "../snapshot/format.ts";
 import type { LoadedSnapshot } from "../snapshot/store.ts";
 import type { RaftNodeDeps, RaftNodeOptions } from "../types.ts";
 import { appendTo, refusalOf } from "./admission.ts";
@@ -96,7 +97,7 @@ export class Engine<Response> {
     const { dir, id } = options;
     this.#life = random.u32();
     this.#policy = new SnapshotPolicy(options, deps.clock);
-    this.applier = new Applier(deps.machine);
+    this.applier = new Applier(deps.machine, deps.compression);
     this.state = createRaft(
       {
         id,
@@ -143,12 +144,12 @@ export class Engine<Response> {
         this.#snapshots.prune();
       },
     });
-    const isInUse = ({ index }: { index: LogIndex }): boolean =>
-      index === this.state.snapshot.index || index === this.#loading;
-    this.#snapshots = new Snapshots(
-      { io, dir, onFatal, isInUse: (file) => isInUse(file) || this.#sender.isSending(file) },
-      recovered.snapshots,
-    );
+    const isInUse = (file: SnapshotId): boolean =>
+      file.index === this.state.snapshot.index ||
+      file.index === this.#loading ||
+      this.#sender.isSending(file);
+    const files = { io, dir, onFatal, isInUse, compression: deps.compression };
+    this.#snapshots = new Snapshots(files, recovered.snapshots);
     this.#receiver = new SnapshotReceiver({
       io,
       dir,

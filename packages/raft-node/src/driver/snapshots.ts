@@ -7,6 +7,7 @@ import { joinPath, removeFile } from "../io.ts";
 import type { DiskIo } from "../io.ts";
 import { snapshotName } from "../snapshot/format.ts";
 import type { SnapshotHeader, SnapshotId } from "../snapshot/format.ts";
+import type { Compression } from "../snapshot/packing.ts";
 import {
   readSnapshot,
   removeSnapshots,
@@ -22,6 +23,7 @@ export interface SnapshotsDeps {
   readonly dir: string;
   readonly isInUse: (id: SnapshotId) => boolean;
   readonly onFatal: (error: DiskError) => void;
+  readonly compression: Compression | undefined;
 }
 
 export class Snapshots {
@@ -63,9 +65,9 @@ export class Snapshots {
     chunks: Iterator<Uint8Array>,
     done: (outcome: "taken" | "full") => void,
   ): void {
-    const { io, dir, onFatal } = this.#deps;
+    const { io, dir, onFatal, compression } = this.#deps;
     this.#taking = true;
-    io.run(writeSnapshot(dir, header, chunks), (result) => {
+    io.run(writeSnapshot(dir, header, chunks, compression), (result) => {
       if (result.ok) {
         this.#taking = false;
         this.add(header.meta);

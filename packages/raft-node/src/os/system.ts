@@ -5,6 +5,7 @@ import { uptime } from "node:os";
 
 import type { ClusterPorts } from "../cluster/types.ts";
 import { createOsDisk } from "./disk.ts";
+import { zstd } from "./zstd.ts";
 
 export const systemPorts: ClusterPorts = {
   clock: {
@@ -18,5 +19,6 @@ export const systemPorts: ClusterPorts = {
     const timer = setInterval(run, intervalMs);
     return () => clearInterval(timer);
   },
+  compression: zstd,
   later: (run) => void setTimeout(run, 2),
 };

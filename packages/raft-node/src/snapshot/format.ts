@@ -15,7 +15,8 @@ import { readConf, UnknownVersionError, writeConf } from "../log/format.ts";
 import type { Member } from "../types.ts";
 
 export const SNAPSHOT_MAGIC = 0x4e535842; // "BXSN" in file order
-export const SNAPSHOT_VERSION = 1;
+/** 1: chunks as they are. 2: packed (packing.ts). */
+export const SNAPSHOT_VERSION = 2;
 /** magic u32, version u32, meta length u32, checksum u32. */
 export const SNAPSHOT_HEAD_BYTES = 16;
 /** length u32 and checksum u32 before a chunk's bytes. */
@@ -54,7 +55,7 @@ export function parseSnapshotName(name: string): SnapshotId | undefined {
   return { index: as<LogIndex>(index), term: as<Term>(term) };
 }
 
-export function encodeSnapshotHeader(header: SnapshotHeader): Uint8Array {
+export function encodeSnapshotHeader(header: SnapshotHeader, isPacked = false): Uint8Array {
   const body = new ByteWriter(256);
   body.u64(header.meta.index).u64(header.meta.term);
   writeConf(body, header.meta.conf);
@@ -62,7 +63,10 @@ export function encodeSnapshotHeader(header: SnapshotHeader): Uint8Array {
   for (const { peer, context } of header.members) body.u64(peer).bytes(context);
   const meta = body.finish();
   const writer = new ByteWriter(SNAPSHOT_HEAD_BYTES + meta.length);
-  writer.u32(SNAPSHOT_MAGIC).u32(SNAPSHOT_VERSION).u32(meta.length);
+  writer
+    .u32(SNAPSHOT_MAGIC)
+    .u32(isPacked ? 2 : 1)
+    .u32(meta.length);
   const sum = crc32c(meta, crc32c(writer.finish(), HEAD_SEED));
   return writer.u32(sum).raw(meta).finish();
 }
@@ -78,7 +82,9 @@ export function snapshotMetaBytes(head: Uint8Array): Result<number, string> {
 }
 
 /** `bytes` are the head and the meta behind it. Throws UnknownVersionError for a later version. */
-export function decodeSnapshotHeader(bytes: Uint8Array): Result<SnapshotHeader, string> {
+export function decodeSnapshotHeader(
+  bytes: Uint8Array,
+): Result<SnapshotHeader & { readonly isPacked: boolean }, string> {
   const length = snapshotMetaBytes(bytes);
   if (!length.ok) return length;
   const meta = bytes.subarray(SNAPSHOT_HEAD_BYTES, SNAPSHOT_HEAD_BYTES + length.value);
@@ -87,7 +93,7 @@ export function decodeSnapshotHeader(bytes: Uint8Array): Result<SnapshotHeader, 
   const sum = crc32c(meta, crc32c(bytes.subarray(0, 12), HEAD_SEED));
   if (sum !== view.getUint32(12, true)) return err("the header's checksum is wrong");
   const version = view.getUint32(4, true);
-  if (version !== SNAPSHOT_VERSION) throw new UnknownVersionError("snapshot", version);
+  if (version < 1 || version > SNAPSHOT_VERSION) throw new UnknownVersionError("snapshot", version);
   return decodeWith(meta, (reader) => {
     const index = as<LogIndex>(reader.u64());
     const term = as<Term>(reader.u64());
@@ -101,7 +107,7 @@ export function decodeSnapshotHeader(bytes: Uint8Array): Result<SnapshotHeader, 
       if (context.length > MEMBER_CONTEXT_BYTES_MAX) throw new RangeError("context too large");
       members.push({ peer, context });
     }
-    return { meta: { index, term, conf }, members };
+    return { meta: { index, term, conf }, members, isPacked: version >= 2 };
   });
 }
 
@@ -140,6 +146,7 @@ export function decodeChunkFrame(
   if (frame.length < CHUNK_FRAME_BYTES) return err("the file ends between two chunks");
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   const length = view.getUint32(0, true);
-  if (length > SNAPSHOT_CHUNK_BYTES) return err(`a chunk of ${length} bytes`);
+  // One byte more where it is packed.
+  if (length > SNAPSHOT_CHUNK_BYTES + 1) return err(`a chunk of ${length} bytes`);
   return ok({ length, sum: view.getUint32(4, true) });
 }

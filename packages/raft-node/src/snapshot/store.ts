@@ -21,6 +21,8 @@ import {
   snapshotName,
 } from "./format.ts";
 import type { SnapshotHeader, SnapshotId } from "./format.ts";
+import { pack } from "./packing.ts";
+import type { Compression } from "./packing.ts";
 
 /** Files whose name begins so are unfinished and go at the next start. */
 export const TEMPORARY_PREFIX = "tmp-";
@@ -33,10 +35,11 @@ export function* writeSnapshot(
   dir: string,
   header: SnapshotHeader,
   chunks: Iterator<Uint8Array>,
+  compression?: Compression,
 ): IoTask<void> {
   const path = joinPath(dir, temporaryName(header.meta));
   yield* removeFile(path);
-  const head = encodeSnapshotHeader(header);
+  const head = encodeSnapshotHeader(header, compression !== undefined);
   yield* perform(
     { kind: "create", path, sizeBytes: 0 },
     { kind: "write", path, offset: 0, data: head },
@@ -46,7 +49,8 @@ export function* writeSnapshot(
   for (let next = chunks.next(); next.done !== true; next = chunks.next()) {
     assert(next.value.length <= SNAPSHOT_CHUNK_BYTES, "a chunk is at most SNAPSHOT_CHUNK_BYTES");
     if (next.value.length === 0) continue;
-    const data = encodeChunk(next.value, sums);
+    const chunk = compression === undefined ? next.value : pack(next.value, compression);
+    const data = encodeChunk(chunk, sums);
     yield* perform({ kind: "write", path, offset, data });
     offset += data.length;
   }
@@ -65,6 +69,8 @@ export function temporaryName(id: SnapshotId): string {
 }
 
 export interface LoadedSnapshot extends SnapshotHeader {
+  /** The chunks are as packing.ts stores them. */
+  readonly isPacked: boolean;
   readonly chunks: readonly Uint8Array[];
 }
 
