@@ -38,7 +38,9 @@ export function kindsOf(profile: Profile): readonly FaultKind[] {
     case "liveness":
       return FAULT_KINDS;
     case "control":
-      return FAULT_KINDS.filter((kind) => kind !== "membershipChurn" && !MEDIA_KINDS.has(kind));
+      return FAULT_KINDS.filter(
+        (kind) => kind !== "membershipChurn" && (!MEDIA_KINDS.has(kind) || kind === "lostDisk"),
+      );
     default:
       return profile satisfies never;
   }

@@ -31,6 +31,7 @@ export class Cluster<R> {
   onChanged: (machine: number) => void = () => undefined;
   /** Whether the operator works at all; the control plane has a leader loop of its own for that. */
   readonly #operates: boolean;
+  readonly #onLostDisk: ((machine: Machine<R>) => boolean) | undefined;
   readonly #random: Prng;
   #nextPeer: number;
   #isChanging = false;
@@ -42,6 +43,8 @@ export class Cluster<R> {
     options: {
       readonly hardware?: (machine: number) => NonNullable<MachineDeps<R>["hardware"]>;
       readonly operates: boolean;
+      /** Who replaces disks, when that is not the operator. */
+      readonly onLostDisk?: (machine: Machine<R>) => boolean;
       /** How many machines found the cluster; absent: all that the plan has as voters. */
       readonly founders?: number;
     },
@@ -51,6 +54,7 @@ export class Cluster<R> {
     this.checker = new RaftChecker(world);
     this.network = new SimNetwork(world, plan.linkUs);
     this.#operates = options.operates;
+    this.#onLostDisk = options.onLostDisk;
     this.#random = world.stream("operator", 0);
     const { voters, learners, spares } = plan;
     const { founders: count = voters } = options;
@@ -88,9 +92,12 @@ export class Cluster<R> {
     return best;
   }
 
-  /** The machine's disk is replaced; it will be joined under a new id. */
-  replaceDisk(machine: Machine<R>): void {
-    machine.replaceDisk(as<PeerId>(this.#nextPeer++));
+  /** The machine's disk is replaced; it will be joined under a new id. False: not now. */
+  replaceDisk(machine: Machine<R>): boolean {
+    if (this.#onLostDisk !== undefined) return this.#onLostDisk(machine);
+    machine.loseDisk();
+    machine.become(as<PeerId>(this.#nextPeer++));
+    return true;
   }
 
   #operateLater(): void {
@@ -108,7 +115,9 @@ export class Cluster<R> {
       machine.start();
     }
     const leader = this.leader();
-    if (leader?.raft === undefined || this.#isChanging) return;
+    if (leader?.raft === undefined) return;
+    // Now and then it does not wait for the answer: that is the protocol's to refuse.
+    if (this.#isChanging && !this.#random.chance(0.2)) return;
     const change = this.#nextChange(leader);
     if (change === undefined) return;
     this.#isChanging = true;

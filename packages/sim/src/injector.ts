@@ -188,18 +188,26 @@ export class Injector<R> {
     const { kind } = item;
     const hit = this.#machines(item);
     const random = itemRandom(this.#seed, item.id);
+    const down: Machine<R>[] = [];
     for (const machine of hit) {
+      if (kind === "lostDisk") {
+        if (!this.#cluster.replaceDisk(machine)) continue;
+        this.firings.lostDisk++;
+        machine.hold();
+        down.push(machine);
+        continue;
+      }
       machine.hold();
+      down.push(machine);
       if (machine.host.up) this.firings[kind]++;
-      if (kind === "lostDisk") this.#cluster.replaceDisk(machine);
-      else if (kind === "powerCut" || kind === "blackout" || random.chance(0.3)) machine.cutPower();
+      if (kind === "powerCut" || kind === "blackout" || random.chance(0.3)) machine.cutPower();
       else machine.kill();
       // One that sleeps cannot be killed; without power it is.
       if (machine.host.up) machine.cutPower();
     }
     return () => {
       if (kind === "longOutage") this.#compactAll(item.targets);
-      for (const machine of hit) machine.release();
+      for (const machine of down) machine.release();
     };
   }
 

@@ -66,7 +66,8 @@ test("an empty disk makes a new member, who waits", () => {
   machine.start();
   world.runUntil(1_000_000);
   const before = machine.peer;
-  machine.replaceDisk(before);
+  machine.loseDisk();
+  machine.become(before);
   machine.start();
   world.runUntil(2_000_000);
   assert.ok(machine.isRecovered);

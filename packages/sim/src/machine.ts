@@ -283,13 +283,18 @@ export class Machine<R> {
   }
 
   /** The disk is gone; whoever lives here next is a new member, who waits to be joined. */
-  replaceDisk(peer: PeerId): void {
+  loseDisk(): void {
     this.cutPower();
     this.disk.wipe();
-    this.peer = peer;
-    this.#port = this.#attach();
+    this.#deps.network.detach(this.peer);
     this.isBroken = false;
     this.isDamaged = false;
+  }
+
+  /** The machine has a name again. */
+  become(peer: PeerId): void {
+    this.peer = peer;
+    this.#port = this.#attach();
     this.#deps.world.note(this.id, `has an empty disk; it is p${peer} now`);
   }
 }

@@ -225,6 +225,12 @@ export class SimVmDriver {
     });
   }
 
+  /** The machine's disk is gone, with all folders. */
+  loseDisk(): void {
+    this.cutPower();
+    this.#vms.clear();
+  }
+
   /** The machine loses power: folders stay, nothing runs. */
   cutPower(): void {
     const { checker, host } = this.#deps;

@@ -43,8 +43,10 @@ interface Invoked {
 
 interface Node {
   readonly driver: SimVmDriver;
-  readonly leases: Network;
+  leases: Network;
   isAdmitted: boolean;
+  /** A machine that lost its disk joins as another node. */
+  generation: number;
 }
 
 export class VmWorkload implements Workload {
@@ -58,6 +60,7 @@ export class VmWorkload implements Workload {
   readonly #keys = new Set<number>();
   #unread = new Set<number>();
   #hasReadBack = false;
+  #hasLost = false;
   #round = 0;
   #readsBack = 0;
 
@@ -69,6 +72,7 @@ export class VmWorkload implements Workload {
     this.cluster = new Cluster<Response>(world, plan.cluster, (machine) => this.#start(machine), {
       operates: false,
       founders: 1,
+      onLostDisk: (machine) => this.#loseDisk(machine),
       hardware: (id) => ({
         cutPower: () => this.#node(id).driver.cutPower(),
         suspend: (forUs) => this.#node(id).driver.suspend(forUs),
@@ -95,17 +99,21 @@ export class VmWorkload implements Workload {
       random: world.stream("driver", id),
       maxClockJumpMs: DEFAULT_LEASE_OPTIONS.maxClockJumpMs,
     });
-    const leases = this.cluster.network.attach(host, machine.peer, 1, (from, bytes) => {
-      daemonOf(machine)?.receive(from, bytes);
-    });
-    this.#nodes.set(id, { driver, leases, isAdmitted: id === 1 });
+    const leases = this.#attachLeases(machine);
+    this.#nodes.set(id, { driver, leases, isAdmitted: id === 1, generation: 0 });
     // Nobody starts before it was admitted.
     if (id > 1) machine.hold();
   }
 
+  #attachLeases(machine: Machine<Response>): Network {
+    return this.cluster.network.attach(machine.host, machine.peer, 1, (from, bytes) => {
+      daemonOf(machine)?.receive(from, bytes);
+    });
+  }
+
   #start(machine: Machine<Response>): App<Response> {
     const { id } = machine;
-    const { driver, leases } = this.#node(id);
+    const { driver, leases, generation } = this.#node(id);
     return new Daemon({
       world: this.#world,
       machine,
@@ -114,7 +122,7 @@ export class VmWorkload implements Workload {
       driver,
       leases,
       options: DEFAULT_LEASE_OPTIONS,
-      registration: registrationOf(id),
+      registration: registrationOf(id, generation),
       random: this.#world.stream("driver", 1000 * machine.host.incarnation + id),
       reached: this.#counts,
     });
@@ -124,10 +132,9 @@ export class VmWorkload implements Workload {
 
   #joinLater(): void {
     this.#world.after(JOIN_EVERY_US, undefined, "operator", 0, () => {
-      const next = this.cluster.machines.find(({ id }) => !this.#node(id).isAdmitted);
-      if (next === undefined) return;
       this.#joinLater();
-      this.#join(next);
+      const next = this.cluster.machines.find(({ id }) => !this.#node(id).isAdmitted);
+      if (next !== undefined) this.#join(next);
     });
   }
 
@@ -136,20 +143,58 @@ export class VmWorkload implements Workload {
     const daemon = machine === undefined ? undefined : daemonOf(machine);
     if (daemon === undefined) return;
     // The first peer id must be taken before any is given out.
-    if (getNode(daemon.state, registrationOf(1).id) === undefined) return;
+    if (getNode(daemon.state, registrationOf(1).id) === undefined && !this.#hasLost) return;
     if (daemon.state.joinTokens.get(TOKEN_HASH) === undefined) {
       const token = { kind: "createJoinToken", hash: TOKEN_HASH, uses: 64, expiresAtMs: 1e15 };
       daemon.propose(token as Extract<Command, { kind: "createJoinToken" }>, () => undefined);
       return;
     }
-    const node = baseOf(next.id);
+    const { generation } = this.#node(next.id);
+    const before = generation === 0 ? undefined : baseOf(next.id, generation - 1).id;
+    const old = before === undefined ? undefined : getNode(daemon.state, before);
+    if (old !== undefined) {
+      // Whoever is up and has VMs is not removed: its lease runs out first.
+      daemon.propose({ kind: "removeNode", nodeId: old.id }, () => undefined);
+      return;
+    }
+    const node = baseOf(next.id, generation);
     daemon.propose({ kind: "admitNode", tokenHash: TOKEN_HASH, node }, (result) => {
-      if (!result.ok || !result.value.ok || this.#node(next.id).isAdmitted) return;
+      if (!result.ok || !result.value.ok) return;
+      const known = this.#node(next.id);
       const { peerId } = result.value.value;
-      if (peerId !== next.peer) violated("peer ids rise by one", `n${next.id} is p${peerId}`);
-      this.#node(next.id).isAdmitted = true;
+      if (known.isAdmitted || known.generation !== generation || peerId === undefined) return;
+      if (generation === 0 && peerId !== next.peer) {
+        violated("peer ids rise by one", `n${next.id} is p${peerId}`);
+      }
+      if (generation > 0) {
+        next.become(peerId);
+        known.leases = this.#attachLeases(next);
+      }
+      known.isAdmitted = true;
       next.release();
     });
+  }
+
+  /**
+   * Only while every machine is a voter: else what is a minority of the machines may be a majority
+   * of the voters.
+   */
+  #loseDisk(machine: Machine<Response>): boolean {
+    const conf = this.cluster.leader()?.raft?.protocol()?.conf;
+    const { machines } = this.cluster;
+    if (conf === undefined || conf.votersOutgoing.length > 0) return false;
+    if (conf.voters.length !== machines.length) return false;
+    const isVoter = ({ id, peer }: Machine<Response>): boolean =>
+      this.#node(id).isAdmitted && conf.voters.includes(peer);
+    if (!machines.every(isVoter)) return false;
+    this.#hasLost = true;
+    const node = this.#node(machine.id);
+    node.driver.loseDisk();
+    node.isAdmitted = false;
+    node.generation++;
+    machine.loseDisk();
+    machine.hold();
+    return true;
   }
 
   // The users.
@@ -233,6 +278,8 @@ export class VmWorkload implements Workload {
   unsettled(core: readonly number[]): string | undefined {
     const { machines } = this.cluster;
     if (core.length < machines.length) return `only ${core.join(",")} have joined`;
+    const absent = machines.find(({ id }) => !this.#node(id).isAdmitted);
+    if (absent !== undefined) return `n${absent.id} has not joined again`;
     const hashes = new Set<bigint>();
     for (const machine of machines) {
       const daemon = daemonOf(machine);
@@ -267,7 +314,8 @@ export class VmWorkload implements Workload {
         return `${name} is ${vm.phase}, wanted ${vm.desired}, runs on ${where ?? "none"}`;
       }
       if (isWanted && vm.phase !== "running") return `${name} is ${vm.phase}`;
-      if (isWanted && vm.nodeId !== registrationOf(where ?? 0).id) {
+      const { generation } = this.#node(where ?? 1);
+      if (isWanted && vm.nodeId !== baseOf(where ?? 1, generation).id) {
         return `${name} runs on n${where}, but its record says ${vm.nodeId}`;
       }
     }
@@ -320,18 +368,20 @@ function vmIdOf(key: number): VmId {
   return as<VmId>((key + 1).toString(16).padStart(16, "0"));
 }
 
-function baseOf(id: number): NodeRegistrationBase {
+/** A machine's name stays, and its key changes, when it joins again. */
+function baseOf(id: number, generation = 0): NodeRegistrationBase {
+  const number = generation * 4096 + id;
   return {
-    id: as<NodeId>(id.toString(16).padStart(32, "0")),
+    id: as<NodeId>(number.toString(16).padStart(32, "0")),
     name: `node-${id}`,
-    publicKey: as<PublicKeyHex>(id.toString(16).padStart(64, "0")),
+    publicKey: as<PublicKeyHex>(number.toString(16).padStart(64, "0")),
     address: `node-${id}:1`,
   };
 }
 
-function registrationOf(id: number): NodeRegistration {
+function registrationOf(id: number, generation = 0): NodeRegistration {
   return {
-    ...baseOf(id),
+    ...baseOf(id, generation),
     peerId: as(id),
     capacity: CAPACITY,
     drivers: ["fake"],

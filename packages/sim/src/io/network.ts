@@ -84,6 +84,13 @@ export class SimNetwork {
     return { send: (to, message) => this.#send(host, peer, to, channel, message) };
   }
 
+  /** Nobody answers to that name any more. */
+  detach(peer: PeerId): void {
+    for (let channel = 0; channel < CHANNELS; channel++) {
+      this.#endpoints.delete(peer * CHANNELS + channel);
+    }
+  }
+
   add(effect: NetworkEffect): void {
     this.#effects.push(effect);
     if (effect.kind === "cut" && effect.amount === 0) {
