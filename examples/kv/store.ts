@@ -76,7 +76,7 @@ export class Store implements ClusterMachine<Command, Response, string, Uint8Arr
     const values = new Map<string, Uint8Array>();
     for (const chunk of chunks) {
       const read = decodeWith(chunk, (reader) => {
-        while (reader.remaining > 0) values.set(reader.text(), reader.bytes().slice());
+        while (reader.remaining > 0) values.set(reader.text(), Buffer.from(reader.bytes()));
       });
       if (!read.ok) return err(read.error);
     }
