@@ -3,7 +3,7 @@
  *   --kills N      faults to inject (default 100)
  *   --seed N       which faults, when and where (default: the clock)
  *   --driver NAME  embedded (default: as of the product), qemu or fake
- *   --mutant NAME  run the daemons with a planted bug: the checkers must then fail
+ *   --mutant NAME  run the daemons with a planted bug: the checkers must then fail; at most N faults
  *   --json         one object; with the gaps between the guests' ticks, intended every 20 ms, that is
  *                  how finely the check sees
  * Exit code 0: every acknowledged write is on all nodes and no VM ever ran twice.
@@ -103,6 +103,41 @@ function drawFault(random: Prng): Fault {
 interface Storm {
   readonly faults: Record<Fault, number>;
   readonly pauses: readonly Pause[];
+}
+
+/** A node that has a VM and does not lead: whose silence the leader has to judge. */
+async function judged(cluster: LocalCluster): Promise<LocalNode> {
+  const [asked] = cluster.nodes;
+  if (asked === undefined) throw new Error("no nodes");
+  return await until("a follower with a VM", START_MS, async () => {
+    const { leader } = await asked.client.status();
+    const { items: nodes } = await asked.client.listNodes();
+    const { items: vms } = await asked.client.listVms();
+    const homes = vms.filter((vm) => vm.phase === "running").map((vm) => vm.nodeId);
+    const fit = nodes.find(
+      (node) => node.state === "up" && node.name !== leader?.name && homes.includes(node.id),
+    );
+    return cluster.nodes.find((node) => node.name === fit?.name);
+  });
+}
+
+/** With a planted bug in the leases: the fault that they are there for, until the check sees it. */
+async function provoke(cluster: LocalCluster, evidence: Evidence): Promise<Storm> {
+  const counts: Record<Fault, number> = {
+    killDaemon: 0,
+    killMachine: 0,
+    pauseDaemon: 0,
+    pauseMachine: 0,
+  };
+  const random = new Prng(SEED);
+  for (let done = 0; done < KILLS; done++) {
+    const node = await judged(cluster);
+    say(`${String(done + 1).padStart(4)}/${KILLS} pauseDaemon ${node.name}`);
+    await inject(cluster, node, "pauseDaemon", random);
+    counts.pauseDaemon++;
+    if (overlaps(await evidence.intervals()).length > 0) break;
+  }
+  return { faults: counts, pauses: [] };
 }
 
 async function storm(cluster: LocalCluster, random: Prng): Promise<Storm> {
@@ -207,7 +242,8 @@ async function run(cluster: LocalCluster): Promise<Outcome> {
     await createTickers(cluster);
     say(`cluster formed, ${VMS.length} VMs tick; seed ${SEED}`);
     const writing = ledger.run();
-    const { faults: injected, pauses } = await storm(cluster, random);
+    const { faults: injected, pauses } =
+      values.mutant === undefined ? await storm(cluster, random) : await provoke(cluster, evidence);
     ledger.stop();
     await writing;
     await cluster.waitReady(60_000);
