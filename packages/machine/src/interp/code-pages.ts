@@ -26,6 +26,8 @@ export type CountingAt = "nowhere" | "starts" | "everywhere";
 interface Banks {
   readonly floatFields: ReadonlySet<RegisterField>;
   readonly relative: boolean;
+  /** No third operand, but room for what the instruction does. */
+  readonly noted: boolean;
   readonly ends: boolean;
 }
 
@@ -38,6 +40,7 @@ function banksOf(block: IrBlock): Banks {
   return {
     floatFields,
     relative: kind === "branch" || kind === "jumpRelative",
+    noted: kind === "branch" || kind === "jump",
     ends: kind === "jump" || kind === "jumpRelative" || (kind === "next" && block.exit.leave),
   };
 }
@@ -201,8 +204,7 @@ export class CodePages {
     view.setUint16(at + OPERATION.rd, rd === STATE.x ? STATE.sink : rd, true);
     view.setUint16(at + OPERATION.rs1, address("rs1", fields.rs1), true);
     view.setUint16(at + OPERATION.rs2, address("rs2", fields.rs2), true);
-    // A branch's third operand is room for what it does.
-    view.setUint16(at + OPERATION.rs3, banks.relative ? 0 : address("rs3", fields.rs3), true);
+    view.setUint16(at + OPERATION.rs3, banks.noted ? 0 : address("rs3", fields.rs3), true);
     view.setInt32(at + OPERATION.imm, imm, true);
     view.setUint8(at + OPERATION.aux, fields.aux);
     this.#setHandler(at, handlerOf(index, length, near));

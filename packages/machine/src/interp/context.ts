@@ -7,7 +7,8 @@ import type { Code, Label, ValueType } from "../wasm/code.ts";
 
 /**
  * A predecoded operation, 16 bytes: handler, addresses of registers, immediate, aux (byte 14). A conditional
- * branch has no third operand; there the compiler's interpreter notes that it was taken, and that it was not.
+ * branch has no third operand; there the compiler's interpreter notes that it was taken, and that it was not. A
+ * jump to a register's address has that address's low half there, as of its last execution.
  */
 export const OPERATION = {
   handler: 0,
@@ -18,6 +19,7 @@ export const OPERATION = {
   rs3: 12,
   taken: 12,
   notTaken: 13,
+  target: 12,
   aux: 14,
 } as const;
 /** Bit of the handler's number: executions are counted here, and a region may begin here. */

@@ -292,7 +292,12 @@ class HandlerEmitter {
         return;
       case "jump":
         this.#get(exit.target);
-        code.set(locals.target).br(exit.leave ? this.#labels.leave : this.#labels.jump);
+        code.set(locals.target);
+        if (this.#c.counting !== undefined && !exit.leave) {
+          code.get(locals.ip).get(locals.target).op("i32.wrap_i64");
+          code.memory("i32.store", OPERATION.target);
+        }
+        code.br(exit.leave ? this.#labels.leave : this.#labels.jump);
         return;
       case "branch":
         this.#get(exit.condition);

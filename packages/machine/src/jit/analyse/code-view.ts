@@ -71,10 +71,24 @@ export class CodeView {
     return decoded && { ...decoded, delta };
   }
 
-  profile(delta: number): BranchProfile {
+  /** Address of the predecoded operation of an instruction; 0 if it is not known. */
+  #operationAt(delta: number): number {
     const page = this.pageOf(delta);
-    if (page === undefined) return { taken: false, notTaken: false };
-    const at = page.base + ((delta - page.delta) / 2) * OPERATION_BYTES;
+    return page === undefined ? 0 : page.base + ((delta - page.delta) / 2) * OPERATION_BYTES;
+  }
+
+  /** Where the jump to a register's address went when it was last seen; undefined if it never was. */
+  lastTarget(delta: number): number | undefined {
+    const at = this.#operationAt(delta);
+    const low = at === 0 ? 0 : this.#parts.view.getUint32(at + OPERATION.target, true);
+    // The distance from here, which is less than 2^31 or of no use.
+    const here = Number(BigInt.asUintN(32, this.#pageVa));
+    return low === 0 ? undefined : (low - here) | 0;
+  }
+
+  profile(delta: number): BranchProfile {
+    const at = this.#operationAt(delta);
+    if (at === 0) return { taken: false, notTaken: false };
     const seen = (field: number): boolean => this.#parts.view.getUint8(at + field) !== 0;
     return { taken: seen(OPERATION.taken), notTaken: seen(OPERATION.notTaken) };
   }

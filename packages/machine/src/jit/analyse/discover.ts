@@ -130,7 +130,7 @@ class Discovery {
 
   #endAfter(run: Run, instruction: RegionInstruction): End | undefined {
     const { exit } = instruction.instruction.block;
-    const { delta, length, fields } = instruction;
+    const { delta, fields } = instruction;
     switch (exit.kind) {
       case "next":
         return undefined;
@@ -143,15 +143,21 @@ class Discovery {
         if (known !== undefined) {
           return { kind: "goto", to: this.#call(run.context, instruction, known) };
         }
-        const { caller, returnTo } = run.context;
-        const returns = fields.rd === 0 && isLink(fields.rs1) && fields.imm === 0;
-        const expected =
-          returns && caller !== undefined ? this.#target(caller, returnTo) : undefined;
-        return { kind: "indirect", expected, delta: delta + length };
+        return { kind: "indirect", expected: this.#expected(run.context, instruction) };
       }
       default:
         return unreachable(exit);
     }
+  }
+
+  /** Returns go back to where the function was inlined, calls of pointers where they went the last time. */
+  #expected(context: Context, instruction: RegionInstruction): Target | undefined {
+    const { delta, fields } = instruction;
+    const { caller, returnTo } = context;
+    const returns = fields.rd === 0 && isLink(fields.rs1) && fields.imm === 0;
+    if (returns && caller !== undefined) return this.#target(caller, returnTo);
+    const last = isLink(fields.rd) ? this.#view.lastTarget(delta) : undefined;
+    return last === undefined ? undefined : this.#call(context, instruction, last);
   }
 
   #branch(context: Context, { delta, length, fields }: RegionInstruction): End {

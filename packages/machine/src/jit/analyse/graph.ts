@@ -26,8 +26,8 @@ export type End =
   | { readonly kind: "goto"; readonly to: Target }
   /** The block's last instruction decides. */
   | { readonly kind: "branch"; readonly yes: Target; readonly no: Target }
-  /** The last instruction goes to an address in a register; `expected` is where it went when inlined. */
-  | { readonly kind: "indirect"; readonly expected: Target | undefined; readonly delta: number }
+  /** The last instruction goes to an address in a register, likely to that of `expected`. */
+  | { readonly kind: "indirect"; readonly expected: Target | undefined }
   /** The instruction at `delta`, which is no part of the block, is the interpreter's. */
   | { readonly kind: "stop"; readonly delta: number }
   /** Made for irreducible loops: goes to the target whose number is in the selector. */
@@ -97,7 +97,7 @@ export function redirect(block: Block, to: (from: Block) => Target | undefined):
       block.end = { kind: "branch", yes: map(end.yes), no: map(end.no) };
       return;
     case "indirect":
-      if (end.expected !== undefined) block.end = { ...end, expected: map(end.expected) };
+      if (end.expected !== undefined) block.end = { kind: "indirect", expected: map(end.expected) };
       return;
     case "dispatch":
       block.end = { kind: "dispatch", targets: end.targets.map(map) };

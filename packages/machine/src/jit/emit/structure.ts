@@ -147,18 +147,18 @@ export class StructureEmitter {
     }
   }
 
-  /** A branch goes where it had not gone: the region that is made next is to know. */
-  #note(block: Block, field: number): void {
-    const { code, pages } = this.#c;
+  /** Address of the predecoded operation of a block's last instruction. */
+  #lastOperation(block: Block): number {
     const { delta } = present(block.instructions.at(-1), "a branch");
     const start = pageDelta(delta);
-    const page = pages.find((known) => known.delta === start);
+    const page = this.#c.pages.find((known) => known.delta === start);
     const { base } = present(page, "a page of the region");
-    const at = base + ((delta - start) / 2) * OPERATION_BYTES;
-    code
-      .i32(0)
-      .i32(1)
-      .memory("i32.store8", at + field);
+    return base + ((delta - start) / 2) * OPERATION_BYTES;
+  }
+  /** A branch goes where it had not gone: the region that is made next is to know. */
+  #note(block: Block, field: number): void {
+    const at = this.#lastOperation(block) + field;
+    this.#c.code.i32(0).i32(1).memory("i32.store8", at);
   }
 
   #indirect(
@@ -176,6 +176,8 @@ export class StructureEmitter {
       pushAddress(this.#c, expected.block.start);
       code.op("i64.eq").if(() => this.#go(block, expected, forms.copy()));
     }
+    code.i32(0).get(locals.target).op("i32.wrap_i64");
+    code.memory("i32.store", this.#lastOperation(block) + OPERATION.target);
     forms.settle();
     code.br(this.#c.labels.jump);
   }
