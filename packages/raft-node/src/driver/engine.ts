@@ -223,8 +223,9 @@ export class Engine<Response> {
   }
 
   #perform(due: Ready): void {
-    if (due.persist !== undefined) this.#persist(due.persist);
+    // Those that wait for no write first: the others are slower, who have a wire between.
     this.#outbox.add(due.messages);
+    if (due.persist !== undefined) this.#persist(due.persist);
     if (due.committed.length > 0) this.#apply(due.committed);
     for (const read of due.reads) this.reads.onReadState(read);
     if (due.repaired === true) {
