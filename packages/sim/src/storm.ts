@@ -17,11 +17,18 @@ import {
   PROFILES,
 } from "./plan.ts";
 
-const KINDS = ["isolateOne", "partitionAsymmetric", "crash", "powerCut", "pause"] as const;
+const KINDS = [
+  "isolateOne",
+  "partitionAsymmetric",
+  "crash",
+  "powerCut",
+  "blackout",
+  "pause",
+] as const;
 const FIRST_MS = 1500;
 /** Between the last fault's beginning and the end of the safety phase. */
 const LAST_MS = 500;
-const FAULTS_MAX = 40;
+const STRIKES_MAX = 40;
 const BURST_MAX = 12;
 /** Values of bursts begin here: each value is written once in a plan. */
 const FIRST_VALUE = 1_000_000;
@@ -45,6 +52,73 @@ function drawBurst({ random, atMs, forMs, clients, nextId }: Burst): OperationIt
   });
 }
 
+/** Reads of every machine while two of them may believe that they lead. */
+function drawProbes(machines: number, { random, atMs, forMs, clients, nextId }: Burst) {
+  return Array.from({ length: 2 * machines }, (_, n): OperationItem => {
+    const at = atMs + random.between(forMs, 2 * forMs);
+    const [client, key] = [random.below(clients), random.below(6)];
+    const machine = (n % machines) + 1;
+    const input = { kind: "read" } as const;
+    return { id: nextId(), type: "operation", atMs: at, client, machine, key, input };
+  });
+}
+
+interface Strike {
+  readonly random: Prng;
+  readonly cluster: ClusterPlan;
+  readonly kind: FaultKind;
+  readonly atMs: number;
+  readonly electionMs: number;
+  readonly nextId: () => number;
+}
+
+/** One blow, at one machine, two of three times the leader, or at the power of all. */
+function drawStrike({ random, cluster, kind, atMs, electionMs, nextId }: Strike): PlanItem[] {
+  const target = random.chance(0.7) ? LEADER : random.between(1, cluster.voters);
+  const fault = (
+    what: FaultKind,
+    from: number,
+    forMs: number,
+    targets: readonly number[],
+    amount = 0,
+  ): PlanItem => {
+    const untilMs = Math.min(from + forMs, cluster.safetyMs);
+    return {
+      id: nextId(),
+      type: "fault",
+      kind: what,
+      atMs: from,
+      untilMs,
+      targets,
+      rate: 1,
+      amount,
+    };
+  };
+  const items: PlanItem[] = [];
+  // What waits for a slow disk is lost with the power; whoever does not wait for it is found out.
+  if (random.chance(0.4)) {
+    items.push(fault("diskSlow", atMs - 100, 2 * electionMs, [], random.between(10, 60)));
+  }
+  const isDeaf = kind === "partitionAsymmetric" && random.chance(0.5);
+  const forMs = random.between(20, kind === "blackout" ? electionMs : 3 * electionMs);
+  const amount = kind === "partitionAsymmetric" && !isDeaf ? 1 : 0;
+  items.push(fault(kind, atMs, forMs, kind === "blackout" ? [] : [target], amount));
+  // It goes on believing that it leads: it does not hear, or has slept meanwhile.
+  if (isDeaf && random.chance(0.5)) {
+    const heir = random.between(1, cluster.voters);
+    items.push(fault("leadershipTransfer", atMs + random.between(1, 40), 0, [heir]));
+  } else if (kind === "isolateOne" && random.chance(0.3)) {
+    items.push(fault("pause", atMs, random.between(electionMs, 2 * electionMs), [target]));
+  } else if (kind === "powerCut" && random.chance(0.5)) {
+    // In the middle of the election that follows.
+    const later = atMs + random.between(electionMs, 2 * electionMs);
+    items.push(
+      fault("powerCut", later, random.between(20, 200), [1 + random.below(cluster.voters)]),
+    );
+  }
+  return items;
+}
+
 /** The storm of this seed; none for most seeds. */
 export function drawStorm(
   seed: number,
@@ -59,31 +133,19 @@ export function drawStorm(
   const electionMs = cluster.tickMs * cluster.electionTicks;
   const gapMs = electionMs * random.between(1, 4);
   const items: PlanItem[] = [];
-  let faults = 0;
-  const lastMs = cluster.safetyMs - LAST_MS;
+  let strikes = 0;
   let atMs = FIRST_MS + random.below(gapMs);
-  while (atMs < lastMs && faults++ < FAULTS_MAX) {
+  while (atMs < cluster.safetyMs - LAST_MS && strikes++ < STRIKES_MAX) {
     const kind = kinds[random.below(kinds.length)] ?? "isolateOne";
-    const target = random.chance(0.7) ? LEADER : random.between(1, cluster.voters);
-    const forMs = random.between(20, 2 * electionMs);
-    const untilMs = Math.min(atMs + forMs, cluster.safetyMs);
-    const amount = kind === "partitionAsymmetric" ? random.below(2) : 0;
-    items.push({
-      id: nextId(),
-      type: "fault",
-      kind,
-      atMs,
-      untilMs,
-      targets: [target],
-      rate: 1,
-      amount,
-    });
-    if (profile !== "control" && target === LEADER && random.chance(0.4)) {
-      const { clients } = cluster;
-      const burst = drawBurst({ random, atMs, forMs: electionMs, clients, nextId });
-      items.push(...burst.filter((item) => item.atMs < cluster.safetyMs));
+    items.push(...drawStrike({ random, cluster, kind, atMs, electionMs, nextId }));
+    if (profile !== "control") {
+      const burst = { random, atMs, forMs: electionMs, clients: cluster.clients, nextId };
+      // Just before the power goes, or just after the leader was cut off.
+      const from = kind === "blackout" ? { ...burst, atMs: atMs - 60, forMs: 120 } : burst;
+      if (random.chance(0.4)) items.push(...drawBurst(from));
+      if (random.chance(0.4)) items.push(...drawProbes(cluster.voters, burst));
     }
     atMs += random.between(gapMs >> 1, gapMs + (gapMs >> 1));
   }
-  return items;
+  return items.filter((item) => item.atMs < cluster.safetyMs);
 }

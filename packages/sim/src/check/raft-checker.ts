@@ -112,6 +112,10 @@ export class RaftChecker {
    */
   #proposed(peer: number, { index, term }: Entry, state: RaftState): void {
     if (state.role !== "leader" || term !== state.term) return;
+    const [first] = state.configs;
+    if (first !== undefined && first < index) {
+      violated("one membership change at a time", `p${peer} proposed ${index} behind ${first}`);
+    }
     const { log, commit } = state;
     const committed = commit === log.offset ? log.offsetTerm : entryTerm(log, commit);
     if (committed === term) return;
