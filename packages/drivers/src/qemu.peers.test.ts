@@ -49,6 +49,15 @@ test("processors, memory and disk are those of the specification, and the disk k
   const spec: InstanceSpec = { ...world.spec(), vcpus: 2, diskBytes };
   await world.run(driver, spec);
   assert.equal((await shell(driver, spec.vmId, "grep -c ^processor /proc/cpuinfo")).trim(), "2");
+  const probe = await driver.probe();
+  if (probe.available && probe.accel === "tcg") {
+    const path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    assert.equal(
+      await shell(driver, spec.vmId, `cat ${path}`),
+      "hpet\n",
+      "the host's time as it is",
+    );
+  }
   const memory = await shell(driver, spec.vmId, "grep MemTotal /proc/meminfo");
   const kibibytes = Number(/(\d+)/.exec(memory)?.[1]);
   assert.ok(kibibytes > 150_000 && kibibytes <= spec.memoryBytes / 1024, memory);

@@ -12,6 +12,14 @@ import { DISK_FILE, makeDisk } from "./disk.ts";
 
 export const QEMU_BINARY = "qemu-system-x86_64";
 
+/** A panic resets the guest, and -no-reboot turns that into QEMU's end. */
+const PANIC = "panic=-1";
+/**
+ * Emulated, the HPET counts the host's time as it is. The processor's counter must first be measured, and
+ * on a busy host that measurement, and the guest's clock with it, may come out wrong by half.
+ */
+const EXTRA = { kvm: PANIC, tcg: `${PANIC} clocksource=hpet` } as const;
+
 /** Probing runs guests: once for each binary and process. */
 const probed = new Map<string, Promise<QemuProbe>>();
 
@@ -82,8 +90,7 @@ export class QemuBackend implements Backend {
       sandbox: found.sandbox,
       kernel: image.kernel,
       initrd: image.initrd,
-      // A panic resets the guest, and -no-reboot turns that into QEMU's end.
-      cmdline: `${image.cmdline} panic=-1`,
+      cmdline: `${image.cmdline} ${EXTRA[found.accel]}`,
       vcpus: spec.vcpus,
       memoryBytes: spec.memoryBytes,
       ...(spec.diskBytes === 0 ? {} : { disk: join(folder, DISK_FILE) }),
