@@ -80,9 +80,12 @@ function framed(record: Uint8Array): Uint8Array {
   return new ByteWriter(record.length + 4).bytes(record).finish();
 }
 
+const FIRST_CHUNK_BYTES = 4096;
+
 /** Gathers pieces of any size into chunks of SNAPSHOT_CHUNK_BYTES_MAX; the last may be shorter. */
 function* chunked(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
-  let chunk = new Uint8Array(SNAPSHOT_CHUNK_BYTES_MAX);
+  // A small state needs no large buffer.
+  let chunk = new Uint8Array(FIRST_CHUNK_BYTES);
   let at = 0;
   for (const piece of pieces) {
     let rest = piece;
@@ -92,6 +95,12 @@ function* chunked(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
       at += part.length;
       rest = rest.subarray(part.length);
       if (at < chunk.length) continue;
+      if (chunk.length < SNAPSHOT_CHUNK_BYTES_MAX) {
+        const grown = new Uint8Array(Math.min(SNAPSHOT_CHUNK_BYTES_MAX, 8 * chunk.length));
+        grown.set(chunk);
+        chunk = grown;
+        continue;
+      }
       yield chunk;
       chunk = new Uint8Array(SNAPSHOT_CHUNK_BYTES_MAX);
       at = 0;

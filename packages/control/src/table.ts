@@ -18,8 +18,11 @@ function hashOf(key: string): number {
   return (hash >>> 16) ^ hash;
 }
 
+/** Never written: whoever has it has it as a shared one. */
+const EMPTY = new Map<never, never>();
+
 export class Table<K extends string, V> {
-  readonly #shards: Map<K, V>[] = [];
+  readonly #shards: Map<K, V>[];
   readonly #shared: Uint8Array;
   /** A power of two minus one. */
   readonly #mask: number;
@@ -29,8 +32,9 @@ export class Table<K extends string, V> {
   constructor(shards = TABLE_SHARDS) {
     assert(shards > 0 && (shards & (shards - 1)) === 0, "the number of shards is a power of two");
     this.#mask = shards - 1;
-    this.#shared = new Uint8Array(shards);
-    for (let i = 0; i < shards; i++) this.#shards.push(new Map());
+    // All begin as one shared, empty shard: a new table costs no thousand maps.
+    this.#shared = new Uint8Array(shards).fill(1);
+    this.#shards = Array.from({ length: shards }, () => EMPTY);
   }
 
   get size(): number {
@@ -77,12 +81,12 @@ export class Table<K extends string, V> {
   }
 
   *keys(): Generator<K> {
-    for (const shard of this.#shards) yield* shard.keys();
+    for (const shard of this.#shards) if (shard.size > 0) yield* shard.keys();
   }
 
   /** In no particular order; do not change the table meanwhile. */
   *values(): Generator<V> {
-    for (const shard of this.#shards) yield* shard.values();
+    for (const shard of this.#shards) if (shard.size > 0) yield* shard.values();
   }
 }
 
