@@ -273,10 +273,13 @@ export class Injector<R> {
         ...(kind === "diskTorn" ? { onTorn: () => this.#torn(machine, effect) } : {}),
       };
       machine.disk.effects.push(effect);
+      // Most is read when a machine starts.
+      if (kind === "diskCorruptRead" && random.chance(0.5)) this.#bounce(machine);
       return () => {
         remove(machine.disk.effects, effect);
         // What was lost shows when the machine comes back from a power cut.
-        if (kind === "diskLyingFsync" && !this.#isOver) this.#bounce(machine);
+        const isShown = kind === "diskLyingFsync" || (isMedium && random.chance(0.5));
+        if (isShown && !this.#isOver) this.#bounce(machine);
       };
     });
     return () => {
