@@ -120,6 +120,31 @@ test("a node in use is not removed; its VMs move when it dies; once removed, it 
   });
 });
 
+test("a node that was drained is removed while it is up, and a daemon killed meanwhile goes on with it", async () => {
+  await withCluster({ nodes: 3, drivers: ["fake"] }, async (cluster) => {
+    const [first, last] = [nodeAt(cluster, 0), nodeAt(cluster, 2)];
+    const spec = { image: "base", memoryBytes: 64 * 1024 * 1024 };
+    const names = ["a", "b", "c", "d", "e", "f"];
+    for (const name of names) await first.client.createVm({ ...spec, name });
+    const runs = ({ phase }: { phase: string }): boolean => phase === "running";
+    for (const name of names) await vmIs(first, name, "running", runs);
+    const { id } = await first.client.getNode(last.name);
+    const drain = ["node", "drain", last.name, "--data", first.dataDir];
+    const asked = await cli(drain);
+    assert.deepEqual([asked.code, asked.stdout], [0, `${last.name}\n`], asked.stderr);
+    await killDaemon(cluster, last);
+    await restart(cluster, last);
+    const drained = await cli([...drain, "--wait"]);
+    assert.equal(drained.code, 0, drained.stderr);
+    const removed = await cli(["cluster", "rm", last.name, "--data", first.dataDir]);
+    assert.equal(removed.code, 0, removed.stderr);
+    for (const name of names) {
+      const vm = await vmIs(first, name, "running", runs);
+      assert.notEqual(vm.nodeId, id);
+    }
+  });
+});
+
 /** It can neither read nor write, and says so: nobody of the cluster talks to it any more. */
 async function assertCutOff(node: LocalNode): Promise<void> {
   await until("refusal", 60_000, async () => {
