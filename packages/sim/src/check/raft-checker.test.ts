@@ -150,3 +150,45 @@ test("a leader that has not written its vote, or proposes members too early, is 
   early.log.entries.push(change);
   assert.throws(() => again(early), finds("membership waits for its term"));
 });
+
+test("votes and acknowledgements that are counted must be durable", () => {
+  const term = as<Term>(4);
+  const { observe } = setup();
+  observe(member(2, [1, 1, 4], { term }));
+  const lead = member(1, [1, 1, 4], { role: "leader", term });
+  const progress = (match: number) => ({ peer: as<PeerId>(2), match: index(match) });
+  // Safe: the checker looks at nothing else of a member's progress.
+  const at = (match: number) => new Map([[2, progress(match)]]) as unknown as RaftState["progress"];
+  lead.progress = at(1);
+  observe(lead);
+  lead.progress = at(3);
+  assert.throws(() => observe(lead), finds("acknowledgements are durable"));
+  const { observe: again } = setup();
+  again(member(3, [], { term: as<Term>(3) }));
+  const candidate = member(1, [], { role: "candidate", term });
+  candidate.votes = new Map([[as<PeerId>(3), true]]);
+  assert.throws(() => again(candidate), finds("votes are durable"));
+});
+
+test("a member that comes back without what was durable, and does not know it, is found", () => {
+  const whole = member(1, [1, 1, 2], { term: as<Term>(2), vote: as<PeerId>(2) });
+  const durable = { ...whole.io, durableIndex: 4 };
+  const before = {
+    ...whole,
+    io: { ...durable, handedHard: { ...whole.io.handedHard, term: whole.term, vote: whole.vote } },
+  };
+  const { observe } = setup();
+  observe(before);
+  observe({ ...before });
+  const { observe: shorter } = setup();
+  shorter(before);
+  const cut = member(1, [1, 1], { term: as<Term>(2), vote: as<PeerId>(2) });
+  assert.throws(() => shorter(cut, 1), finds("losses are noticed"));
+  const { observe: forgetful } = setup();
+  forgetful(before);
+  const other = { ...before, vote: as<PeerId>(3) };
+  assert.throws(() => forgetful(other, 1), finds("losses are noticed"));
+  const { observe: damaged } = setup();
+  damaged(before);
+  damaged(Object.assign(cut, { damage: { nonce: 7, phase: "waiting" } as const }), 1);
+});

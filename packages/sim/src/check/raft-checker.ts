@@ -6,6 +6,7 @@
 import { type ConfState, type Entry, majority, type RaftState } from "@blixard/raft";
 import { digest } from "../world/hash.ts";
 import { type Host, violated, type World } from "../world/world.ts";
+import { Promises } from "./promises.ts";
 
 interface Applied {
   readonly term: number;
@@ -31,6 +32,7 @@ export class RaftChecker {
   highestAcked = 0;
   highestCommit = 0;
   readonly #world: World;
+  readonly #promises = new Promises();
   readonly #seen = new Map<number, Seen>();
   readonly #leaders = new Map<number, number>();
   #highestTerm = 0;
@@ -55,6 +57,7 @@ export class RaftChecker {
       seen = { incarnation, term: 0, commit: 0, applied: 0, entries: [] };
       this.#seen.set(peer, seen);
     }
+    this.#promises.observe(peer, host.incarnation, state);
     this.#monotonic(peer, seen, state);
     this.#compareLog(peer, seen, state);
     if (state.commit > seen.commit) {

@@ -1,0 +1,106 @@
+/**
+ * What members promise each other by messages must be on their disks: votes, and entries that they
+ * acknowledge. Kept from what each member says is durable, over all its lives, and compared with what
+ * candidates and leaders count, and with what is there after a restart.
+ */
+
+import type { RaftState } from "@blixard/raft";
+import { violated } from "../world/world.ts";
+
+/** Of one member, by its own account. */
+interface Durable {
+  incarnation: number;
+  /** The log is durable up to `index`, whose entry is of term `indexTerm`. */
+  index: number;
+  indexTerm: number;
+  /** Durable hard state. */
+  term: number;
+  vote: number;
+  /** The highest durable index in the term that the member is in. */
+  inTerm: number;
+  inTermIndex: number;
+}
+
+export class Promises {
+  readonly #members = new Map<number, Durable>();
+
+  observe(peer: number, incarnation: number, state: RaftState): void {
+    const { io } = state;
+    let known = this.#members.get(peer);
+    if (known === undefined) {
+      known = {
+        incarnation,
+        index: 0,
+        indexTerm: 0,
+        term: 0,
+        vote: 0,
+        inTerm: state.term,
+        inTermIndex: 0,
+      };
+      this.#members.set(peer, known);
+    } else if (known.incarnation !== incarnation) {
+      known.incarnation = incarnation;
+      if (state.damage.nonce === 0) recovered(peer, known, state);
+    }
+    if (known.index !== io.durableIndex || known.indexTerm === 0) {
+      known.index = io.durableIndex;
+      known.indexTerm = termAt(state, io.durableIndex) ?? 0;
+    }
+    if (io.hardSeq <= io.durableSeq) {
+      known.term = io.handedHard.term;
+      known.vote = io.handedHard.vote;
+    }
+    // A damaged member may come back in an earlier term; what it said in the later one was said.
+    if (state.term > known.inTerm) {
+      known.inTerm = state.term;
+      known.inTermIndex = io.durableIndex;
+    } else if (state.term === known.inTerm && io.durableIndex > known.inTermIndex) {
+      known.inTermIndex = io.durableIndex;
+    }
+    if (state.role === "candidate") this.#counted(peer, state);
+    else if (state.role === "leader") this.#matched(peer, state);
+  }
+
+  /** A candidate counts votes that are durable at those who gave them. */
+  #counted(candidate: number, { term, votes }: RaftState): void {
+    for (const [voter, isGranted] of votes) {
+      const known = this.#members.get(voter);
+      if (!isGranted || voter === candidate || known === undefined) continue;
+      if (known.term > term || (known.term === term && known.vote === candidate)) continue;
+      const has = `p${voter} has written term ${known.term}, vote ${known.vote}`;
+      violated("votes are durable", `p${candidate} counts its vote in term ${term}; ${has}`);
+    }
+  }
+
+  /** A leader counts entries that are durable at those who acknowledged them. */
+  #matched(leader: number, { term, progress }: RaftState): void {
+    for (const { peer, match } of progress.values()) {
+      if (peer === leader || match === 0) continue;
+      const known = this.#members.get(peer);
+      if (known === undefined || known.inTerm !== term || match <= known.inTermIndex) continue;
+      const has = `p${peer} has written up to ${known.inTermIndex}`;
+      violated(
+        "acknowledgements are durable",
+        `p${leader} counts ${match} in term ${term}; ${has}`,
+      );
+    }
+  }
+}
+
+function termAt({ log }: RaftState, index: number): number | undefined {
+  if (index === log.offset) return log.offsetTerm;
+  return log.entries[index - log.offset - 1]?.term;
+}
+
+/** After a restart without damage everything durable is there: a loss is noticed, or it is none. */
+function recovered(peer: number, known: Durable, state: RaftState): void {
+  const { term, vote, log } = state;
+  if (term < known.term || (term === known.term && known.vote !== 0 && vote !== known.vote)) {
+    const was = `it had written term ${known.term}, vote ${known.vote}`;
+    violated("losses are noticed", `p${peer} came back in term ${term}, vote ${vote}; ${was}`);
+  }
+  if (known.index <= log.offset || termAt(state, known.index) === known.indexTerm) return;
+  const last = log.offset + log.entries.length;
+  const was = `it had written ${known.index} of term ${known.indexTerm}`;
+  violated("losses are noticed", `p${peer} came back with a log up to ${last}; ${was}`);
+}
