@@ -86,7 +86,10 @@ export function emitSideExit(
   code.br(c.labels.side);
 }
 
-/** In code that leaves because of the budget: says which region it was. */
+/**
+ * In code that leaves because of the budget: says which region it was. Only where a region is entered: one that
+ * is entered so often that budgets end there wants to be larger, one that loops is large enough.
+ */
 export function emitSample(c: RegionContext): void {
   c.code.i32(0).i32(c.number).memory("i32.store", STATE.region);
 }

@@ -12,7 +12,7 @@ import type { Block, Target } from "../analyse/graph.ts";
 import { pageDelta, straddles, successors } from "../analyse/graph.ts";
 import { dominates, dominators, goesBack } from "../analyse/order.ts";
 import type { RegionContext } from "./context.ts";
-import { emitSample, emitSideExit, LEFT_BY, pushAddress } from "./context.ts";
+import { emitSideExit, LEFT_BY, pushAddress } from "./context.ts";
 import { Forms } from "./forms.ts";
 import { InstructionEmitter } from "./instruction.ts";
 import { emitPageCheck, emitStraddleCheck } from "./page-check.ts";
@@ -89,10 +89,7 @@ export class StructureEmitter {
     const count = block.instructions.length;
     if (block.check) {
       code.get(locals.left).i32(block.longest).op("i32.lt_s");
-      code.unlikely().if(() => {
-        emitSample(this.#c);
-        emitSideExit(this.#c, forms, block.start, 0, LEFT_BY.budget);
-      });
+      code.unlikely().if(() => emitSideExit(this.#c, forms, block.start, 0, LEFT_BY.budget));
     }
     if (count > 0) code.get(locals.left).i32(count).op("i32.sub").set(locals.left);
     let emitter: InstructionEmitter | undefined;
