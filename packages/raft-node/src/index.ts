@@ -17,6 +17,7 @@ export {
   openClientDoor,
   sha256Hex,
 } from "./os/client-door.ts";
+export { type BackupInfo, writeBackup } from "./os/backup.ts";
 export { createOsDisk, type OsDisk } from "./os/disk.ts";
 export { systemPorts } from "./os/system.ts";
 export { createMemoryHub, type MemoryHub } from "./transport/memory.ts";

@@ -3,6 +3,7 @@
 import { as, fail } from "@blixard/std";
 import type { PeerId } from "@blixard/std";
 
+import { readBackup } from "../os/backup.ts";
 import { systemPorts } from "../os/system.ts";
 import type { Member } from "../types.ts";
 import { RaftCluster } from "./cluster.ts";
@@ -28,6 +29,7 @@ export class RaftClusterBuilder<Command, Response, Query, Answer> {
   #dir: string | undefined;
   #transport: ClusterTransport | undefined;
   #founders: readonly Member[] | undefined;
+  #backup: string | undefined;
   #ports: ClusterPorts = systemPorts;
 
   constructor(machine: ClusterMachine<Command, Response, Query, Answer>) {
@@ -74,6 +76,15 @@ export class RaftClusterBuilder<Command, Response, Query, Answer> {
     return this;
   }
 
+  /**
+   * A new cluster begins with what `writeBackup` wrote to this file, given to every founder. Sessions
+   * begin anew. A folder that has a state of its own ignores it.
+   */
+  restoreFrom(path: string): this {
+    this.#backup = path;
+    return this;
+  }
+
   /** Listens from the very first event on. */
   on<N extends keyof ClusterEvents>(name: N, listener: (event: ClusterEvents[N]) => void): this {
     this.#listeners.push((cluster) => void cluster.on(name, listener));
@@ -94,6 +105,7 @@ export class RaftClusterBuilder<Command, Response, Query, Answer> {
     }
     const dir = this.#dir ?? missing("dir", "a member needs a folder");
     const transport = this.#transport ?? missing("transport", "a member needs a transport");
+    const backup = this.#backup === undefined ? undefined : readBackup(this.#backup);
     const cluster = await RaftCluster.open({
       id: as<PeerId>(id),
       dir,
@@ -103,7 +115,7 @@ export class RaftClusterBuilder<Command, Response, Query, Answer> {
       tuning: clusterTuning(this.#preset, this.#tuning),
     });
     for (const listen of this.#listeners) listen(cluster);
-    cluster.start(this.#founders);
+    cluster.start(this.#founders, backup);
     return cluster;
   }
 }

@@ -5,7 +5,7 @@
 
 import { err, ok } from "@blixard/std";
 import type { Clock, LogIndex, PeerId, Result } from "@blixard/std";
-import type { ConfChange } from "@blixard/raft";
+import type { AnyConfChange } from "@blixard/raft";
 
 import type { RaftNode } from "../driver/raft-node.ts";
 import type { ProposeError } from "../types.ts";
@@ -154,7 +154,11 @@ export class ClusterCalls<Command, Response, Query, Answer> {
     return this.#node.status().leader;
   }
 
-  changeMembership(change: ConfChange, timeoutMs: number | undefined, done: Done<LogIndex>): void {
+  changeMembership(
+    change: AnyConfChange,
+    timeoutMs: number | undefined,
+    done: Done<LogIndex>,
+  ): void {
     const deadlineMs = this.#deadline(timeoutMs);
     this.#node.changeMembership(change, deadlineMs, told("change the membership", done));
   }

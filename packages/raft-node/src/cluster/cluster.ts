@@ -3,13 +3,14 @@
  * through RaftNode; this adds the encoding of commands, sessions, the disk's and the ticker's lifetime.
  */
 
-import { assert, err, ok } from "@blixard/std";
+import { assert, err, fail, ok } from "@blixard/std";
 import type { Clock, LogIndex, PeerId } from "@blixard/std";
-import type { ConfChange, RaftStatus } from "@blixard/raft";
+import type { AnyConfChange, RaftStatus } from "@blixard/raft";
 
 import { RaftNode } from "../driver/raft-node.ts";
 import type { Bootstrap } from "../driver/raft-node.ts";
 import { PROPOSAL_BYTES_MAX } from "../limits.ts";
+import type { SnapshotHeader } from "../snapshot/format.ts";
 import type { Member, RaftNodeEvent } from "../types.ts";
 import { ENTRY_ENVELOPE_BYTES } from "./entry-codec.ts";
 import { ClusterCalls } from "./calls.ts";
@@ -63,6 +64,7 @@ export class RaftCluster<Command, Response, Query, Answer> {
   #tickWaiters: (() => void)[] = [];
   #stopTicking: () => void = () => undefined;
   #closing: Promise<void> | undefined;
+  #starting: { readonly ended: Promise<void>; readonly end: () => void } | undefined = pending();
 
   private constructor(
     parts: ClusterParts<Command, Response, Query, Answer>,
@@ -117,9 +119,18 @@ export class RaftCluster<Command, Response, Query, Answer> {
 
   /**
    * Recovers and takes part. `founders`: the members that found the cluster; none on a member that
-   * will be added. Subscribe to events before: "recovered" or "fatal" is the first.
+   * will be added. `backup`: the state that a new cluster begins with, the same on every founder; a
+   * folder that has a state of its own ignores it. Subscribe to events before: "recovered" or "fatal" is
+   * the first.
    */
-  start(founders?: readonly Member[]): void {
+  start(founders?: readonly Member[], backup?: Iterable<Uint8Array>): void {
+    if (backup !== undefined) {
+      const restored = this.#machine.restore(backup);
+      if (!restored.ok) {
+        const data = { what: "backup", where: "its state" };
+        fail("Corrupt", data, `The backup cannot be restored: ${restored.error}`);
+      }
+    }
     if (founders !== undefined) this.#transport.setMembers(founders);
     const bootstrap: Bootstrap | undefined =
       founders === undefined ? undefined : { members: [...founders] };
@@ -138,7 +149,13 @@ export class RaftCluster<Command, Response, Query, Answer> {
     for (const resume of this.#roomWaiters.splice(0)) resume();
   }
 
+  #endStarting(): void {
+    this.#starting?.end();
+    this.#starting = undefined;
+  }
+
   #onNodeEvent(event: RaftNodeEvent): void {
+    if (event.kind === "recovered" || event.kind === "fatal") this.#endStarting();
     if (event.kind === "members") this.#transport.setMembers(event.members);
     if (event.kind === "role") this.#events.emit("role", event.status);
     else {
@@ -156,8 +173,10 @@ export class RaftCluster<Command, Response, Query, Answer> {
   }
 
   /** One call with a callback as a promise; wakes who waits for room when it is done. */
-  #promise<T>(call: (done: Done<T>) => void): Promise<ClusterResult<T>> {
-    return new Promise((resolve) => {
+  async #promise<T>(call: (done: Done<T>) => void): Promise<ClusterResult<T>> {
+    // Calls made during recovery wait for its end; only then does their time begin.
+    if (this.#starting !== undefined) await this.#starting.ended;
+    return await new Promise((resolve) => {
       call((result) => {
         if (this.#roomWaiters.length > 0) this.#wakeForRoom();
         resolve(result);
@@ -260,9 +279,12 @@ export class RaftCluster<Command, Response, Query, Answer> {
     return this.changeMembership({ op: "removeMember", peer, context }, options);
   }
 
-  /** Resolves with the index at which the change took effect on this member. */
+  /**
+   * Any change, several at once through a joint configuration. Resolves with the index at which it took
+   * effect on this member.
+   */
   changeMembership(
-    change: ConfChange,
+    change: AnyConfChange,
     options: CallOptions = {},
   ): Promise<ClusterResult<LogIndex>> {
     return this.#promise((done) => this.calls.changeMembership(change, options.timeoutMs, done));
@@ -316,6 +338,13 @@ export class RaftCluster<Command, Response, Query, Answer> {
     this.#node.takeSnapshot();
   }
 
+  /** A copy of the state machine as of now, without sessions, and where it stands. For backups. */
+  backupState(): { readonly header: SnapshotHeader; readonly chunks: Iterator<Uint8Array> } {
+    const { conf, applied, term } = this.#node.status();
+    const header = { meta: { index: applied, term, conf }, members: this.#node.members() };
+    return { header, chunks: this.#machine.snapshot() };
+  }
+
   /** The protocol's own view: cheap, for callers that look often. */
   raftStatus(): RaftStatus {
     return this.#node.status();
@@ -350,12 +379,18 @@ export class RaftCluster<Command, Response, Query, Answer> {
   }
 
   async #shutdown(): Promise<void> {
+    this.#endStarting();
     await new Promise<void>((resolve) => this.#node.stop(resolve));
     this.#stopTicking();
     for (const resume of [...this.#tickWaiters.splice(0), ...this.#roomWaiters.splice(0)]) resume();
     await this.#transport.close();
     await this.#disk.close();
   }
+}
+
+function pending(): { readonly ended: Promise<void>; readonly end: () => void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { ended: promise, end: resolve };
 }
 
 type OnCompletion = Parameters<ClusterPorts["openDisk"]>[1];

@@ -340,7 +340,7 @@ class FolderDisk implements OsDisk {
 
   async close(): Promise<void> {
     if (this.#closed) return;
-    if (this.#queues.size > 0) {
+    while (this.#queues.size > 0) {
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve;
       });

@@ -13,13 +13,18 @@ import { BlixardError } from "@blixard/std";
 
 import { examineFolder, repairFolder } from "./examine.ts";
 import type { FolderReport } from "./examine.ts";
+import { forceSingle } from "./force.ts";
 
-const HELP = `usage: blixard-raft inspect|verify|repair DIR [-o json]
+const HELP = `usage: blixard-raft VERB DIR [-o json]
 
   inspect   what the folder holds: segments, snapshots, term and vote, entries; changes nothing
   verify    one line, and the exit code; changes nothing
   repair    does what a start of the member would do: cuts what was never acknowledged, restores
             what has a copy, marks what is lost so that the member fetches it from the others
+  force-single-member-and-lose-data DIR --id N
+            ONLY when a majority of the members is gone FOR GOOD: member N, whose folder this is,
+            becomes the whole cluster. Writes that it does not have are LOST. If one of the others
+            ever runs again, there are TWO clusters: destroy their folders first.
 
 exit codes: 0 intact, 1 acknowledged data is lost, 2 usage, 4 in use by a process, 10 unreadable`;
 
@@ -47,6 +52,9 @@ function text(report: FolderReport, isLong: boolean): string {
   return lines.join("\n");
 }
 
+const LOOKS = ["inspect", "verify", "repair"];
+const FORCE = "force-single-member-and-lose-data";
+
 export interface ToolResult {
   readonly code: number;
   readonly out: string;
@@ -69,15 +77,26 @@ async function perform(args: readonly string[]): Promise<ToolResult> {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
-    options: { output: { type: "string", short: "o" }, help: { type: "boolean", short: "h" } },
+    options: {
+      output: { type: "string", short: "o" },
+      id: { type: "string" },
+      help: { type: "boolean", short: "h" },
+    },
   });
   const [verb = "", dir = "", ...rest] = positionals;
   if (values.help === true) return { code: 0, out: HELP, err: "" };
-  const isKnown = ["inspect", "verify", "repair"].includes(verb) && rest.length === 0;
+  const isForce = verb === FORCE && Number.isSafeInteger(Number(values.id));
+  const isLook = LOOKS.includes(verb) && values.id === undefined;
+  const isKnown = (isForce || isLook) && rest.length === 0;
   if (!isKnown || dir === "" || !["json", "text"].includes(values.output ?? "text")) {
     return { code: 2, out: "", err: HELP };
   }
   if (!existsSync(dir)) return { code: 10, out: "", err: `${dir}: there is no such folder` };
+  if (isForce) {
+    const { removed } = await forceSingle(dir, Number(values.id));
+    const out = `${dir}: member ${values.id} is now the whole cluster; without ${removed.join(", ")}`;
+    return { code: 0, out, err: "" };
+  }
   const report = verb === "repair" ? await repairFolder(dir) : await examineFolder(dir);
   const isJson = values.output === "json";
   const out = isJson ? JSON.stringify(report, undefined, 2) : text(report, verb !== "verify");
