@@ -1,10 +1,17 @@
-/** Writes and deletes VM records through random nodes and remembers what was acknowledged. */
+/**
+ * Writes, deletes and reads VM records through random nodes; remembers what was acknowledged, and the
+ * history of it all, which must be linearizable.
+ */
 
 import type { Prng } from "@blixard/std";
 import { BlixardError } from "@blixard/std";
+import { check, Recorder, type VmHistoryInput, type VmHistoryOutput } from "@blixard/sim";
 import type { LocalNode } from "./cluster.ts";
 
 const WRITERS = 4;
+const READERS = 2;
+/** Names that readers ask for: of the last so many. */
+const RECENT_NAMES = 12;
 const WRITE_TIMEOUT_MS = 12_000;
 /** Records kept at a time; beyond, writers delete. */
 const RECORDS_MAX = 60;
@@ -18,9 +25,12 @@ export class Ledger {
   readonly #nodes: readonly LocalNode[];
   #next = 0;
   #running = true;
+  readonly #history = new Recorder<VmHistoryInput, VmHistoryOutput>();
   acknowledged = 0;
   refused = 0;
   unknown = 0;
+  /** Of the history, once it was checked. */
+  operations = 0;
 
   constructor(nodes: readonly LocalNode[], random: Prng) {
     this.#nodes = nodes;
@@ -29,16 +39,42 @@ export class Ledger {
 
   /** Several writers side by side, so that one waiting for a dead node does not silence the rest. */
   async run(): Promise<void> {
-    await Promise.all(Array.from({ length: WRITERS }, () => this.#write()));
+    await Promise.all([
+      ...Array.from({ length: WRITERS }, (_, client) => this.#write(client)),
+      ...Array.from({ length: READERS }, (_, at) => this.#readOn(WRITERS + at)),
+    ]);
   }
 
-  async #write(): Promise<void> {
+  async #readOn(client: number): Promise<void> {
+    while (this.#running) {
+      const names = [...this.#expected.keys()].slice(-RECENT_NAMES);
+      const name = names[this.#random.below(Math.max(1, names.length))];
+      if (name !== undefined) await this.#read(client, name);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** A linearizable read; one that fails says nothing. */
+  async #read(client: number, name: string): Promise<void> {
+    const handle = this.#history.begin(client, { f: "get", vm: name });
+    try {
+      const signal = AbortSignal.timeout(WRITE_TIMEOUT_MS);
+      const vm = await this.#node().client.getVm(name, { signal, consistency: "linearizable" });
+      this.#history.end(handle, { revision: vm.createdRevision });
+    } catch (caught) {
+      const isMissing = caught instanceof BlixardError && caught.code === "NotFound";
+      if (isMissing) this.#history.end(handle, "missing");
+      else this.#history.refused(handle);
+    }
+  }
+
+  async #write(client: number): Promise<void> {
     while (this.#running) {
       const present = [...this.#expected].filter(([, state]) => state === "present");
       if (present.length > RECORDS_MAX) {
         const name = present[this.#random.below(present.length)]?.[0];
-        if (name !== undefined) await this.#delete(name);
-      } else await this.#create(`record-${this.#next++}`);
+        if (name !== undefined) await this.#delete(client, name);
+      } else await this.#create(client, `record-${this.#next++}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
@@ -53,36 +89,46 @@ export class Ledger {
     return node;
   }
 
-  async #create(name: string): Promise<void> {
-    await this.#attempt(name, "present", async (signal) => {
+  async #create(client: number, name: string): Promise<void> {
+    const input = { f: "create", vm: name, value: "" } as const;
+    await this.#attempt(client, input, "present", async (signal) => {
       const spec = { name, image: "base", memoryBytes: 64 * 1024 * 1024 };
-      await this.#node().client.createVm(spec, "stopped", { signal });
+      const vm = await this.#node().client.createVm(spec, "stopped", { signal });
+      return { revision: vm.createdRevision };
     });
   }
 
-  async #delete(name: string): Promise<void> {
-    await this.#attempt(name, "absent", async (signal) => {
+  async #delete(client: number, name: string): Promise<void> {
+    await this.#attempt(client, { f: "delete", vm: name }, "absent", async (signal) => {
       await this.#node().client.deleteVm(name, { signal });
+      return true;
     });
   }
 
   async #attempt(
-    name: string,
+    client: number,
+    input: VmHistoryInput,
     after: "present" | "absent",
-    write: (signal: AbortSignal) => Promise<void>,
+    write: (signal: AbortSignal) => Promise<VmHistoryOutput>,
   ): Promise<void> {
+    const name = input.vm;
     const before = this.#expected.get(name) ?? "absent";
     // Until the answer is here either may be true.
     this.#expected.set(name, "unknown");
+    const handle = this.#history.begin(client, input);
     try {
-      await write(AbortSignal.timeout(WRITE_TIMEOUT_MS));
+      this.#history.end(handle, await write(AbortSignal.timeout(WRITE_TIMEOUT_MS)));
       this.#expected.set(name, after);
       this.acknowledged++;
     } catch (caught) {
       if (surelyNot(caught)) {
         this.#expected.set(name, before);
+        this.#history.refused(handle);
         this.refused++;
-      } else this.unknown++;
+      } else {
+        this.#history.lost(handle);
+        this.unknown++;
+      }
     }
   }
 
@@ -99,6 +145,16 @@ export class Ledger {
         wrong.push(`${name} was never written`);
     }
     return wrong;
+  }
+
+  /** What is wrong with the order in which clients saw things happen, or undefined. */
+  checkHistory(): string | undefined {
+    const operations = this.#history.operations();
+    this.operations = operations.length;
+    const verdict = check({ model: "vm", operations });
+    if (verdict.kind === "ok") return undefined;
+    if (verdict.kind === "illegal") return verdict.report;
+    return `the history of ${verdict.partition} cannot be judged: too many ${verdict.limit}`;
   }
 }
 

@@ -6,7 +6,8 @@
  *   --mutant NAME  run the daemons with a planted bug: the checkers must then fail; at most N faults
  *   --json         one object; with the gaps between the guests' ticks, intended every 20 ms, that is
  *                  how finely the check sees
- * Exit code 0: every acknowledged write is on all nodes and no VM ever ran twice.
+ * Exit code 0: every acknowledged write is on all nodes, what clients saw of records is linearizable, and
+ * no VM ever ran twice.
  */
 
 import { mkdirSync } from "node:fs";
@@ -215,6 +216,8 @@ async function checkState(cluster: LocalCluster, ledger: Ledger): Promise<string
   if (new Set(hashes.map((status) => status.stateHash)).size !== 1) {
     wrong.push(`state hashes differ: ${hashes.map((status) => status.stateHash).join(" ")}`);
   }
+  const disorder = ledger.checkHistory();
+  if (disorder !== undefined) wrong.push(disorder);
   for (const status of hashes) wrong.push(...status.alarms.map((alarm) => `alarm: ${alarm}`));
   return wrong;
 }
@@ -224,6 +227,7 @@ interface Outcome extends Storm {
   readonly intervals: readonly Interval[];
   readonly overlapping: readonly Overlap[];
   readonly acknowledged: number;
+  readonly operations: number;
   readonly unknown: number;
 }
 
@@ -250,7 +254,7 @@ async function run(cluster: LocalCluster): Promise<Outcome> {
     const wrong = await checkState(cluster, ledger);
     evidence.stop();
     const intervals = await evidence.intervals();
-    const { acknowledged, unknown } = ledger;
+    const { acknowledged, operations, unknown } = ledger;
     return {
       wrong,
       faults: injected,
@@ -258,6 +262,7 @@ async function run(cluster: LocalCluster): Promise<Outcome> {
       intervals,
       overlapping: overlaps(intervals),
       acknowledged,
+      operations,
       unknown,
     };
   } finally {
@@ -301,6 +306,7 @@ async function main(): Promise<number> {
     driver: values.driver,
     faults: outcome?.faults,
     acknowledgedWrites: outcome?.acknowledged,
+    historyOperations: outcome?.operations,
     unknownWrites: outcome?.unknown,
     epochs: outcome?.intervals.length,
     ...rate,

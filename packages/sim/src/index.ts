@@ -7,6 +7,10 @@ export {
 } from "./linearizability/history.ts";
 export type { Model } from "./linearizability/model.ts";
 export { type ModelName, MODELS } from "./linearizability/models.ts";
+export type {
+  VmInput as VmHistoryInput,
+  VmOutput as VmHistoryOutput,
+} from "./linearizability/vm-model.ts";
 export { Recorder } from "./linearizability/recorder.ts";
 export { guarded } from "./world/guard.ts";
 export * from "./plan.ts";
