@@ -73,8 +73,11 @@ function follow(
     if (!updateMatch(progress, upTo)) return;
     if (progress.state === "replicate") freeInflight(progress, upTo);
     else toReplicate(progress);
-  } else if (kind === "reject") backTrack(progress, at, Math.min(at, size));
-  else if (kind === "heartbeat") progress.paused = false;
+  } else if (kind === "reject") {
+    // Every other one is about what was really asked.
+    const rejected = at % 2 === 0 ? progress.next - 1 : at;
+    backTrack(progress, rejected, Math.min(at, size));
+  } else if (kind === "heartbeat") progress.paused = false;
   else if (kind === "probe") toProbe(progress);
   else if (kind === "snapshot") toSnapshot(progress, index(Math.max(1, at)));
   else forgetMatch(progress);
