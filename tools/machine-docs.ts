@@ -22,6 +22,7 @@ import { Frames } from "../packages/machine/src/memory/frames.ts";
 import { layoutFor, STATE } from "../packages/machine/src/memory/layout.ts";
 import { SoftTlb } from "../packages/machine/src/memory/tlb.ts";
 import { ReferenceMachine } from "../packages/machine/src/ref/machine.ts";
+import { regionBlocks } from "./region-docs.ts";
 import { ROOT } from "./run.ts";
 import type { WasmBody, WasmInstruction } from "./wasm-text.ts";
 import { behindEntry, dispatchAt, readExported, wasmText } from "./wasm-text.ts";
@@ -362,6 +363,7 @@ export function machineBlocks(): ReadonlyMap<string, string> {
     ["layout", layoutText()],
     ["tlb", tlbText()],
     ["board", boardText()],
+    ...regionBlocks(RAM_BYTES),
   ]);
 }
 

@@ -73,13 +73,14 @@ function emitEntryChecks(c: RegionContext, plan: RegionPlan): void {
   code.i32(0).memory("i32.load", STATE.fflags).i32(1).op("i32.and").set(locals.inexact);
 }
 
-/** Defines the function and exports it as `name`. Its code is returned for whoever wants to read it. */
+/** Index of the function, exported as `name`. `names` gets those of its locals, for whoever wants to read it. */
 export function defineRegion(
   module: ModuleBuilder,
   layout: Layout,
   functions: RegionFunctions,
   plan: RegionPlan,
   name: string,
+  names = new Map<number, string>(),
 ): number {
   const regionType = module.type(REGION_TYPE);
   const write = (code: Code): void => {
@@ -88,6 +89,7 @@ export function defineRegion(
       const known = registers.get(number);
       if (known !== undefined) return known;
       const local = code.local(number < 32 ? "i64" : "f64");
+      names.set(local, number < 32 ? `x${number}` : `f${number - 32}`);
       registers.set(number, local);
       return local;
     };
@@ -95,9 +97,11 @@ export function defineRegion(
     const word = (number: number): number => {
       const local = words.get(number) ?? code.local("i32");
       words.set(number, local);
+      names.set(local, `w${number}`);
       return local;
     };
     const locals = makeLocals(code);
+    for (const [key, local] of Object.entries(locals)) names.set(local, key);
     const pool = new LocalPool(code);
     const { privilege, pages, inexactSet, fused } = plan;
     const context = (labels: { readonly side: Label; readonly jump: Label }): RegionContext => ({
