@@ -25,6 +25,10 @@ export interface Minimised {
   readonly isCutShort: boolean;
 }
 
+/** Plans longer than this are tried with other chances, each candidate so many times. */
+const REROLL_ABOVE = 12;
+const REROLLS = 3;
+
 class Spent extends Error {
   override readonly name = "Spent";
 }
@@ -56,10 +60,15 @@ class Minimiser {
     return true;
   }
 
-  #keep(keeps: (item: PlanItem, at: number) => boolean): boolean {
+  #keep(keeps: (item: PlanItem, at: number) => boolean, rerolls = 0): boolean {
     const items = this.plan.items.filter(keeps);
     if (items.length === this.plan.items.length) return false;
-    return this.accepts({ ...this.plan, items });
+    if (this.accepts({ ...this.plan, items })) return true;
+    for (let roll = 0; roll < rerolls; roll++) {
+      const seed = (Math.imul(this.plan.seed ^ this.runs, 0x9e3779b1) ^ roll) >>> 0;
+      if (this.accepts({ ...this.plan, items, seed })) return true;
+    }
+    return false;
   }
 
   /** What comes after the failure cannot be its cause, but what a longer run needs may be in it. */
@@ -77,13 +86,13 @@ class Minimiser {
   }
 
   /** Halves, quarters ... down to single items; true when anything went. */
-  dropItems(fromSize: number): boolean {
+  dropItems(fromSize: number, rerolls = 0): boolean {
     let isSmaller = false;
     for (let size = fromSize; size >= 1; size = Math.floor(size / 2)) {
       // From the end: the later an item, the less depends on it.
       for (let end = this.plan.items.length; end > 0; end -= size) {
         const start = Math.max(0, end - size);
-        if (this.#keep((_, at) => at < start || at >= end)) isSmaller = true;
+        if (this.#keep((_, at) => at < start || at >= end, rerolls)) isSmaller = true;
       }
     }
     return isSmaller;
@@ -107,6 +116,11 @@ class Minimiser {
         isSmaller = this.shrink();
         isSmaller = this.dropItems(1) || isSmaller;
       }
+      // Each operation shifts when everything after it happens. Where that alone keeps an item from
+      // being dropped, other chances may do as well without it.
+      while (this.plan.items.length > REROLL_ABOVE) {
+        if (!this.dropItems(Math.ceil(this.plan.items.length / 4), REROLLS)) break;
+      }
       return false;
     } catch (caught) {
       if (caught instanceof Spent) return true;
@@ -116,8 +130,9 @@ class Minimiser {
 }
 
 /**
- * `plan` must fail with `outcome.failure`. Items keep their ids and order; the seed stays, so that
- * each item that is left has the same chances as before.
+ * `plan` must fail with `outcome.failure`. Items keep their ids and order, and the plan its seed, so
+ * that each item that is left has the same chances as before; only a plan that stays long gets
+ * another seed where that helps.
  */
 export function minimise(plan: Plan, outcome: Outcome, options: MinimiseOptions): Minimised {
   const minimiser = new Minimiser(plan, outcome, options);

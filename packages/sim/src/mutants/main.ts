@@ -23,8 +23,8 @@ const USAGE = `usage: npm run sim:mutants -- [options]
   --plans DIR   keeps the minimised plans there
   --json        one object: caught, total, medianSeeds, medianItems, mutants`;
 /** Runs and seconds that taking a plan apart may cost. */
-const MINIMISE_RUNS_MAX = 500;
-const MINIMISE_SECONDS = 25;
+const MINIMISE_RUNS_MAX = 900;
+const MINIMISE_SECONDS = 35;
 /** A process that is not done by then hangs. */
 const HUNT_SECONDS_MAX = 900;
 
