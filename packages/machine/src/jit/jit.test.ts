@@ -167,6 +167,8 @@ test("a cache with room for three regions keeps starting afresh", () => {
   const tiny = { instructionsMax: 3, inlineDepthMax: 0, pagesMax: 1 };
   const { jit } = compare({ at }, 6000, { first: tiny, again: tiny, regionsMax: 3 });
   assert.ok(jit.flushes > 0 && jit.regions <= 3);
+  const few = compare({ at }, 6000, { first: tiny, again: tiny, bytesMax: 3000 });
+  assert.ok(few.jit.flushes > 0);
 });
 
 test("an instruction that crosses into the next page is part of its region", () => {

@@ -84,6 +84,7 @@ export class Jit {
   #flushes = 0;
   #modules = 0;
   #wasmBytes = 0;
+  #heldBytes = 0;
   #instructions = 0;
   #dispatches = 0;
 
@@ -119,8 +120,10 @@ export class Jit {
   /** The operation at `ip`, in the page being executed, has become hot. */
   hot(ip: number): void {
     const { limits } = this.#parts;
-    if (this.#regions.count >= limits.regionsMax) {
+    // A module lives as long as one of its regions, so what counts is all that was made.
+    if (this.#regions.count >= limits.regionsMax || this.#heldBytes >= limits.bytesMax) {
       this.#regions.clear();
+      this.#heldBytes = 0;
       this.#flushes++;
     }
     const pageVa = this.#view.getBigUint64(STATE.pageVa, true);
@@ -205,6 +208,7 @@ export class Jit {
     const bytes = module.encode();
     this.#modules++;
     this.#wasmBytes += bytes.length;
+    this.#heldBytes += bytes.length;
     const exported = instantiate(compile(bytes), memory, { regions: this.table });
     for (const { region } of batch) {
       this.#regions.install(region, present(exported[`r${region.number}`], "a region's function"));

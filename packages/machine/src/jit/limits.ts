@@ -24,8 +24,9 @@ export interface JitLimits {
   readonly batchInstructions: number;
   /** Regions may begin at every instruction, and not only where a jump leads: for tests. */
   readonly everywhere: boolean;
-  /** Regions that exist at once: beyond, all are given up. */
+  /** Regions that exist at once, and bytes of WebAssembly that were made for them: beyond, all are given up. */
   readonly regionsMax: number;
+  readonly bytesMax: number;
 }
 
 export const JIT_LIMITS: JitLimits = {
@@ -36,7 +37,8 @@ export const JIT_LIMITS: JitLimits = {
   batch: 64,
   batchInstructions: 1_000_000,
   everywhere: false,
-  regionsMax: 16_384,
+  regionsMax: 8192,
+  bytesMax: 16 << 20,
 };
 
 /** Entry of the table that is called for no region. */
@@ -50,5 +52,6 @@ export function checkLimits(limits: JitLimits): void {
     assert(instructionsMax >= 1 && instructionsMax < 2 ** ADJUST_BITS, "region's size");
     assert(pagesMax >= 1 && inlineDepthMax >= 0, "pages and depth");
   }
-  assert(limits.samples >= 1 && limits.batch >= 1 && limits.regionsMax >= 1, "batch and cache");
+  assert(limits.samples >= 1 && limits.batch >= 1, "samples and batch");
+  assert(limits.regionsMax >= 1 && limits.bytesMax >= 1, "cache");
 }
