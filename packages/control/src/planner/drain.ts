@@ -13,9 +13,18 @@ function isUnderWay(vm: VmRecord): boolean {
   return vm.desired === "running" && !vm.deleting && comes;
 }
 
-function fitsElsewhere(state: ControlState, vm: VmRecord): boolean {
-  if (vm.desired === "stopped") return true;
-  return explain(state, vm.id)?.nodes.some(({ fits }) => fits) ?? false;
+/** Each shape of VM is weighed once, as this is asked several times a second. */
+function firstThatFits(state: ControlState, vms: readonly VmRecord[]): VmRecord | undefined {
+  const hopeless = new Set<string>();
+  for (const vm of vms) {
+    if (vm.desired === "stopped") return vm;
+    const { vcpus, memoryBytes, diskBytes } = vm.spec;
+    const shape = `${vcpus}/${memoryBytes}/${diskBytes}`;
+    if (hopeless.has(shape)) continue;
+    if (explain(state, vm.id)?.nodes.some(({ fits }) => fits) === true) return vm;
+    hopeless.add(shape);
+  }
+  return undefined;
 }
 
 /**
@@ -35,5 +44,5 @@ export function nextToLeave(
     if (last.nodeId === self || isUnderWay(last)) return last.id;
   }
   const mine = vmsOnNode(state, self).filter((vm) => !vm.deleting && mustLeave(node, vm));
-  return mine.find((vm) => fitsElsewhere(state, vm))?.id;
+  return firstThatFits(state, mine)?.id;
 }
