@@ -80,6 +80,19 @@ test("answers to forwarded reads are bounded, and dropped when leadership is los
   assert.deepEqual(leader.take("readIndexReply"), []);
 });
 
+test("the leader answers a forwarded read to whoever asked, once a quorum has confirmed it", () => {
+  const solo = new Solo({ config: FORWARDING }).lead();
+  solo.accept(2, 2, 2);
+  solo.from(3, 0, { kind: "readIndex", context: 9 });
+  assert.deepEqual(solo.take("readIndexReply"), []);
+  solo.from(2, 2, { kind: "heartbeatReply", readRound: 1, repair: 0 });
+  assert.deepEqual(
+    solo.take("readIndexReply").map((m) => [m.to, m.context, m.index]),
+    [[3, 9, 2]],
+  );
+  assert.deepEqual(solo.reads, [], "it is not the leader's own");
+});
+
 test("forgetting the leader: the next candidate finds an open ear before a timeout is over", () => {
   const solo = new Solo();
   solo.append(2, 1, [1, 1], []);
