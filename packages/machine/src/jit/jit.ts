@@ -26,7 +26,7 @@ import { makeReducible } from "./analyse/reducible.ts";
 import { registerUse } from "./analyse/registers.ts";
 import type { Region } from "./cache/regions.ts";
 import { extentsOf, Regions } from "./cache/regions.ts";
-import type { RegionPlan } from "./emit/region.ts";
+import type { RegionFunctions, RegionPlan } from "./emit/region.ts";
 import { defineRegion } from "./emit/region.ts";
 import type { JitLimits, RegionSize } from "./limits.ts";
 import { checkLimits, FIRST_SLOT } from "./limits.ts";
@@ -65,18 +65,23 @@ export interface JitStats {
   readonly dispatches: number;
 }
 
-interface Pending {
-  readonly region: Region;
-  readonly plan: RegionPlan;
+/** Regions on their way into one module, by position. */
+interface Batch {
+  readonly module: ModuleBuilder;
+  readonly functions: RegionFunctions;
+  readonly regions: Region[];
+  /** When the first of them was made, in instructions. */
+  readonly since: number;
 }
+/** Not by number: that of a region that is given up goes to another one. */
+const exportName = (position: number): string => `r${position}`;
 
 export class Jit {
   readonly table: WasmTable;
   readonly #parts: JitParts;
   readonly #view: DataView;
   readonly #regions: Regions;
-  readonly #pending: Pending[] = [];
-  #pendingSince = 0;
+  #batch: Batch | undefined;
   #made = 0;
   #again = 0;
   #refused = 0;
@@ -160,9 +165,11 @@ export class Jit {
     this.#made++;
     this.#instructions += instructions;
     this.#parts.onRegion?.({ pageVa, plan });
-    if (this.#pending.length === 0) this.#pendingSince = this.#parts.ticks();
-    this.#pending.push({ region, plan });
-    if (this.#pending.length >= this.#parts.limits.batch) this.#flush();
+    const batch = (this.#batch ??= this.#openBatch());
+    const name = exportName(batch.regions.length);
+    defineRegion(batch.module, this.#parts.layout, batch.functions, plan, name);
+    batch.regions.push(region);
+    if (batch.regions.length >= this.#parts.limits.batch) this.#flush();
     return true;
   }
 
@@ -189,29 +196,33 @@ export class Jit {
 
   /** Execution is in TypeScript: compiles what has waited long enough for more to share a module with. */
   attend(): void {
-    if (this.#pending.length === 0) return;
-    const waited = this.#parts.ticks() - this.#pendingSince;
+    if (this.#batch === undefined) return;
+    const waited = this.#parts.ticks() - this.#batch.since;
     if (waited >= this.#parts.limits.batchInstructions) this.#flush();
   }
 
-  #flush(): void {
-    const batch = this.#pending.splice(0).filter(({ region }) => !region.dead);
-    if (batch.length === 0) return;
-    const { layout, memory } = this.#parts;
+  /** The module that is being filled: its regions are emitted one by one, so that none of it takes long. */
+  #openBatch(): Batch {
+    const { layout } = this.#parts;
     const module = new ModuleBuilder({ minimum: layout.wasmPages, maximum: layout.wasmPages });
     module.importTable("regions");
     const fused = hasFusedMultiplyAdd();
     const functions = { fma32: defineFma32(module, fused), fma64: defineFma64(module, fused) };
-    for (const { region, plan } of batch) {
-      defineRegion(module, layout, functions, plan, `r${region.number}`);
-    }
-    const bytes = module.encode();
+    return { module, functions, regions: [], since: this.#parts.ticks() };
+  }
+
+  #flush(): void {
+    const batch = this.#batch;
+    this.#batch = undefined;
+    if (batch === undefined || batch.regions.every(({ dead }) => dead)) return;
+    const bytes = batch.module.encode();
     this.#modules++;
     this.#wasmBytes += bytes.length;
     this.#heldBytes += bytes.length;
-    const exported = instantiate(compile(bytes), memory, { regions: this.table });
-    for (const { region } of batch) {
-      this.#regions.install(region, present(exported[`r${region.number}`], "a region's function"));
+    const exported = instantiate(compile(bytes), this.#parts.memory, { regions: this.table });
+    for (const [position, region] of batch.regions.entries()) {
+      const compiled = present(exported[exportName(position)], "a region's function");
+      if (!region.dead) this.#regions.install(region, compiled);
     }
   }
 }
