@@ -19,6 +19,11 @@ interface Durable {
   /** The highest durable index in the term that the member is in. */
   inTerm: number;
   inTermIndex: number;
+  /** The vote as last seen, and where the log ended when it was given. */
+  voteTerm: number;
+  voteFor: number;
+  voteLastTerm: number;
+  voteLastIndex: number;
 }
 
 export class Promises {
@@ -36,12 +41,26 @@ export class Promises {
         vote: 0,
         inTerm: state.term,
         inTermIndex: 0,
+        voteTerm: state.term,
+        voteFor: state.vote,
+        voteLastTerm: 0,
+        voteLastIndex: 0,
       };
       this.#members.set(peer, known);
     } else if (known.incarnation !== incarnation) {
       known.incarnation = incarnation;
+      // Where the log ended when a vote was given that is only seen now, nobody knows.
+      known.voteLastTerm = 0;
+      known.voteLastIndex = 0;
       if (state.damage.nonce === 0) recovered(peer, known, state);
+    } else if (
+      state.vote !== 0 &&
+      (state.term !== known.voteTerm || state.vote !== known.voteFor)
+    ) {
+      voted(peer, known, state);
     }
+    known.voteTerm = state.term;
+    known.voteFor = state.vote;
     if (known.index !== io.durableIndex || known.indexTerm === 0) {
       known.index = io.durableIndex;
       known.indexTerm = termAt(state, io.durableIndex) ?? 0;
@@ -62,10 +81,23 @@ export class Promises {
   }
 
   /** A candidate counts votes that are durable at those who gave them. */
-  #counted(candidate: number, { term, votes }: RaftState): void {
+  #counted(candidate: number, state: RaftState): void {
+    const { term, votes, log } = state;
+    const lastIndex = log.offset + log.entries.length;
+    const lastTerm = log.entries.at(-1)?.term ?? log.offsetTerm;
     for (const [voter, isGranted] of votes) {
       const known = this.#members.get(voter);
       if (!isGranted || voter === candidate || known === undefined) continue;
+      if (known.voteTerm === term && known.voteFor === candidate) {
+        const { voteLastTerm, voteLastIndex } = known;
+        const isBehind =
+          lastTerm < voteLastTerm || (lastTerm === voteLastTerm && lastIndex < voteLastIndex);
+        if (isBehind) {
+          const log1 = `a log up to ${lastIndex} of term ${lastTerm}`;
+          const log2 = `p${voter}'s up to ${voteLastIndex} of term ${voteLastTerm}`;
+          violated("votes go to whole logs", `p${candidate}, with ${log1}, counts ${log2}`);
+        }
+      }
       if (known.term > term || (known.term === term && known.vote === candidate)) continue;
       const has = `p${voter} has written term ${known.term}, vote ${known.vote}`;
       violated("votes are durable", `p${candidate} counts its vote in term ${term}; ${has}`);
@@ -85,6 +117,15 @@ export class Promises {
       );
     }
   }
+}
+
+/** A vote that was not there before. */
+function voted(peer: number, known: Durable, { term, vote, log, damage }: RaftState): void {
+  if (damage.nonce !== 0 && vote !== peer) {
+    violated("damaged members do not vote", `p${peer} votes for p${vote} in term ${term}`);
+  }
+  known.voteLastIndex = log.offset + log.entries.length;
+  known.voteLastTerm = log.entries.at(-1)?.term ?? log.offsetTerm;
 }
 
 function termAt({ log }: RaftState, index: number): number | undefined {

@@ -192,3 +192,26 @@ test("a member that comes back without what was durable, and does not know it, i
   damaged(before);
   damaged(Object.assign(cut, { damage: { nonce: 7, phase: "waiting" } as const }), 1);
 });
+
+test("a vote for a shorter or older log, or of a damaged member, is found", () => {
+  const term = as<Term>(4);
+  const vote = (votes: readonly number[], terms: readonly number[]) => {
+    const { observe } = setup();
+    observe(member(3, votes, { term: as<Term>(3) }));
+    const voter = member(3, votes, { term, vote: as<PeerId>(1) });
+    voter.io.handedHard = { ...voter.io.handedHard, term, vote: as<PeerId>(1) };
+    observe(voter);
+    const candidate = member(1, terms, { role: "candidate", term });
+    candidate.votes = new Map([[as<PeerId>(3), true]]);
+    observe(candidate);
+  };
+  vote([1, 1, 2], [1, 1, 2]);
+  vote([1, 1, 2], [1, 3]);
+  assert.throws(() => vote([1, 1, 2], [1, 2]), finds("votes go to whole logs"));
+  assert.throws(() => vote([1, 3], [1, 1, 2, 2]), finds("votes go to whole logs"));
+  const { observe } = setup();
+  const damage = { nonce: 7, phase: "waiting" } as const;
+  observe(member(2, [], { term, damage }));
+  const granted = member(2, [], { term, damage, vote: as<PeerId>(1) });
+  assert.throws(() => observe(granted), finds("damaged members do not vote"));
+});
