@@ -45,6 +45,11 @@ export class ClusterCalls<Command, Response, Query, Answer> {
     this.#clock = clock;
   }
 
+  /** A command is copied before a call returns: the caller's buffer is free then. */
+  get copiesCommands(): boolean {
+    return this.#tuning.sessions;
+  }
+
   #deadline(timeoutMs = this.#tuning.callTimeoutMs): number {
     return this.#clock.monotonicMs() + timeoutMs;
   }

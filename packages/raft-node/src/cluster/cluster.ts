@@ -389,8 +389,11 @@ export class RaftCluster<Command, Response, Query, Answer> {
 }
 
 function pending(): { readonly ended: Promise<void>; readonly end: () => void } {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  return { ended: promise, end: resolve };
+  let end: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  return { ended, end: () => end() };
 }
 
 type OnCompletion = Parameters<ClusterPorts["openDisk"]>[1];

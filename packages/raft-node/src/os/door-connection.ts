@@ -168,15 +168,20 @@ export class DoorConnection<C, R, Q, A> {
   }
 
   #propose(reader: ByteReader, timeoutMs: number, answer: Answer): void {
-    // Copied: the log keeps it, and a view would keep all that came with it.
-    const command = reader.raw(reader.remaining).slice();
+    const command = this.#command(reader);
     const { cluster, machine } = this.#deps;
     cluster.calls.propose(command, timeoutMs, encoded(machine.response, answer));
   }
 
+  /** The log keeps it, and a view would keep all that came with it. */
+  #command(reader: ByteReader): Uint8Array {
+    const view = reader.raw(reader.remaining);
+    return this.#deps.cluster.calls.copiesCommands ? view : Buffer.from(view);
+  }
+
   #inSession(reader: ByteReader, timeoutMs: number, answer: Answer): void {
     const [session, sequence, acknowledged] = [reader.u64(), reader.u64(), reader.u64()];
-    const command = reader.raw(reader.remaining).slice();
+    const command = this.#command(reader);
     const { cluster, machine } = this.#deps;
     const item = { session, sequence, acknowledged, command };
     cluster.calls.proposeInSession(item, timeoutMs, encoded(machine.response, answer));
