@@ -35,12 +35,15 @@ export async function spawnMachine(
   log: (line: string) => void,
   /** The program itself ends when its control socket does, where the kernel does not see to it. */
   endsWithControl = false,
+  /** Beside what this process has in its environment. */
+  env: Readonly<Record<string, string>> = {},
 ): Promise<MachineChild> {
   const unbound = endsWithControl && hostOs.missing() !== undefined;
   const [program = "", ...args] = unbound ? argv : hostOs.diesWithParent(argv, process.pid);
   const child = spawn(program, args, {
     stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", "pipe"],
     cwd: "/",
+    env: { ...process.env, ...env },
   });
   const closed = watch(child, log);
   yieldToDaemon(child, log);

@@ -76,7 +76,7 @@ export interface EmbeddedGuestOptions {
 }
 
 export class EmbeddedGuest {
-  readonly #options: EmbeddedGuestOptions;
+  readonly #options: Omit<EmbeddedGuestOptions, "image">;
   readonly #machine: Machine;
   readonly #board: Board;
   readonly #outlets: Outlet[] = [];
@@ -97,7 +97,9 @@ export class EmbeddedGuest {
 
   /** Puts the kernel into memory. Errors: what bootLinux says, as BlixardError. */
   constructor(options: EmbeddedGuestOptions) {
-    this.#options = options;
+    // The image is in the guest's memory from here on: nobody keeps a second copy of it.
+    const { image, ...rest } = options;
+    this.#options = rest;
     const { cpuMillicores } = options;
     this.#limit = cpuMillicores === undefined ? undefined : new CpuLimit(cpuMillicores);
     let board: Board | undefined;
@@ -111,7 +113,7 @@ export class EmbeddedGuest {
         board = createBoard({
           memory: ports.memory,
           harts: 1,
-          disks: options.disks,
+          disks: rest.disks,
           epochNs: BigInt(Date.now()) * 1_000_000n,
           nowNs: () => ports.nowNs(),
           onEffect,
@@ -122,7 +124,7 @@ export class EmbeddedGuest {
     });
     assert(board !== undefined, "the machine made its bus");
     this.#board = board;
-    this.#boot();
+    this.#boot(image);
     this.#console = this.#outlet(options.consoleOut);
     this.#agent = options.agent === undefined ? undefined : this.#outlet(options.agent);
     this.#connectInputs();
@@ -168,8 +170,7 @@ export class EmbeddedGuest {
     return this.#started ? process.hrtime.bigint() - this.#startedNs : 0n;
   }
 
-  #boot(): void {
-    const { image } = this.#options;
+  #boot(image: GuestImage): void {
     const board = this.#board;
     const booted = bootLinux({
       ...image,

@@ -19,9 +19,14 @@ import type { EmbeddedMachineConfig, Machine, MachineEnd } from "./types.ts";
 
 /** The guest's memory lies outside V8's heap, which stays small. */
 const V8_FLAGS = [
+  // Called once, see embedded-main.
+  "--expose-gc",
   "--max-semi-space-size=2",
   `--max-old-space-size=${LIMITS.embeddedHeapBytes / 2 ** 20}`,
 ];
+
+/** glibc gives back what the compiler's threads are done with, instead of keeping it for each of them. */
+const MALLOC = { MALLOC_ARENA_MAX: "1", MALLOC_TRIM_THRESHOLD_: "262144" } as const;
 
 /** Errors: DriverFailed with the machine's words. */
 export async function startEmbedded(
@@ -30,7 +35,7 @@ export async function startEmbedded(
 ): Promise<Machine> {
   const main = nodeArguments(import.meta.url, "./embedded-main");
   const argv = [process.execPath, ...V8_FLAGS, ...main];
-  const child = await spawnMachine("embedded", argv, log, true);
+  const child = await spawnMachine("embedded", argv, log, true, MALLOC);
   const ready = Promise.withResolvers<void>();
   const stats = new Questions<VmMachineStats>("the embedded machine's statistics");
   let end: MachineEnd | undefined;
