@@ -291,8 +291,8 @@ export class Daemon implements App<CommandResult> {
     }
     const { world, driver, random } = this.#deps;
     // The driver answers in a later turn, as a promise would, and only this life of the daemon.
-    const answer = (failed?: Failure): void => {
-      world.after(random.between(10, 2000), this.#host, "daemon", 2, () => {
+    const answer = (failed?: Failure, delayUs = random.between(10, 2000)): void => {
+      world.after(delayUs, this.#host, "daemon", 2, () => {
         const { vmId } = request;
         const instance = request.kind === "inspect" ? driver.inspect(vmId) : undefined;
         if (failed !== undefined) done({ ok: false, error: failed });
@@ -303,13 +303,13 @@ export class Daemon implements App<CommandResult> {
     switch (request.kind) {
       case "create":
         driver.create(vmId, request.spec);
-        return answer();
+        return answer(undefined, driver.createUs());
       case "start":
         return answer(driver.start(vmId, request.epoch, request.deadlineMonotonicMs));
       case "stop":
-        return driver.stop(vmId, answer);
+        return driver.stop(vmId, () => answer());
       case "kill":
-        return driver.kill(vmId, answer);
+        return driver.kill(vmId, () => answer());
       case "delete":
         return answer(driver.delete(vmId));
       case "inspect":

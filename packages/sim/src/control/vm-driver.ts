@@ -35,6 +35,9 @@ export interface VmDriverDeps {
 const LOOK_EVERY_MS = 250;
 /** The longest that a kill takes. */
 const KILL_US_MAX = 400_000;
+const CREATE_US = 200_000;
+const LARGE_IMAGE_US = 20_000_000;
+const LARGE_IMAGES = 0.2;
 const START_US: readonly [number, number] = [50_000, 300_000];
 /** Chances that a start fails, and that a guest ends by itself within a while of running. */
 const START_FAILS = 0.03;
@@ -86,6 +89,13 @@ export class SimVmDriver {
     // Safe: 0 comes before the first epoch.
     const instance: Instance = { vmId: id, epoch: 0 as Epoch, phase: "created" };
     this.#vms.set(id, { spec, instance, deadlineMs: 0, waiting: [] });
+  }
+
+  /** How long a disk takes to be made; a large image outlasts leases. */
+  createUs(): number {
+    const { random } = this.#deps;
+    const isLarge = !this.isHealed && random.chance(LARGE_IMAGES);
+    return random.between(1000, isLarge ? LARGE_IMAGE_US : CREATE_US);
   }
 
   start(id: VmId, epoch: Epoch, deadlineMs: number): Failure | undefined {
