@@ -59,6 +59,8 @@ export interface InterpreterOptions {
   time(ticks: number): bigint;
   /** The first tick at which `time` is at least so much; infinite when ticks do not decide it. */
   tickOf(time: bigint): number;
+  /** Use the processor's multiply-add; absent: if wasm/probe.ts finds that it rounds once. */
+  readonly fused?: boolean;
   /** Compile hot code; without it everything is interpreted. */
   readonly jit?: { readonly limits: JitLimits; readonly onRegion?: JitParts["onRegion"] };
 }
@@ -142,11 +144,11 @@ export class Interpreter implements HartPorts {
       },
       memory.buffer,
     );
-    this.#jit = jit && this.#createJit(memory, jit);
+    this.#jit = jit && this.#createJit(memory, jit, options.fused);
     const module = compile(
       interpreterModule(this.layout, {
         threshold: jit?.limits.threshold,
-        fused: hasFusedMultiplyAdd(),
+        fused: options.fused ?? hasFusedMultiplyAdd(),
       }),
     );
     const exported = instantiate(module, memory, {
@@ -160,9 +162,14 @@ export class Interpreter implements HartPorts {
     this.#wasm = present(exported["run"], "the interpreter's entry");
   }
 
-  #createJit(memory: WasmMemory, options: NonNullable<InterpreterOptions["jit"]>): Jit {
+  #createJit(
+    memory: WasmMemory,
+    options: NonNullable<InterpreterOptions["jit"]>,
+    fused = hasFusedMultiplyAdd(),
+  ): Jit {
     return new Jit({
       ...options,
+      fused,
       layout: this.layout,
       memory,
       frames: this.frames,

@@ -17,7 +17,6 @@ import { CODE_PAGE_BYTES, STATE } from "../memory/layout.ts";
 import type { WasmMemory, WasmTable } from "../wasm/engine.ts";
 import { compile, createTable, instantiate } from "../wasm/engine.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
-import { hasFusedMultiplyAdd } from "../wasm/probe.ts";
 import { placeChecks } from "./analyse/budget.ts";
 import { CodeView } from "./analyse/code-view.ts";
 import { discover } from "./analyse/discover.ts";
@@ -37,6 +36,8 @@ export interface JitParts {
   readonly frames: Frames;
   readonly code: CodePages;
   readonly limits: JitLimits;
+  /** Relaxed multiply-adds round once (wasm/probe.ts). */
+  readonly fused: boolean;
   privilege(): number;
   /** Instructions begun since power-on. */
   ticks(): number;
@@ -189,7 +190,7 @@ export class Jit {
       registers: registerUse(blocks),
       pages: view.pages,
       privilege: this.#parts.privilege(),
-      fused: hasFusedMultiplyAdd(),
+      fused: this.#parts.fused,
       inexactSet: (this.#view.getUint32(STATE.fflags, true) & 1) !== 0,
     };
   }
@@ -203,10 +204,9 @@ export class Jit {
 
   /** The module that is being filled: its regions are emitted one by one, so that none of it takes long. */
   #openBatch(): Batch {
-    const { layout } = this.#parts;
+    const { layout, fused } = this.#parts;
     const module = new ModuleBuilder({ minimum: layout.wasmPages, maximum: layout.wasmPages });
     module.importTable("regions");
-    const fused = hasFusedMultiplyAdd();
     const functions = { fma32: defineFma32(module, fused), fma64: defineFma64(module, fused) };
     return { module, functions, regions: [], since: this.#parts.ticks() };
   }

@@ -133,8 +133,9 @@ const TIGHT: JitLimits = {
 
 function createInterpreter(
   name: "interpreter" | "jit" | "jit-tight",
-  limits?: JitLimits,
+  variant: { readonly limits?: JitLimits; readonly fused?: boolean },
 ): Execution {
+  const { limits, fused } = variant;
   const bus = new TestBus();
   const interpreter: Interpreter = new Interpreter({
     ...SIZE,
@@ -146,6 +147,7 @@ function createInterpreter(
     },
     time: (ticks) => BigInt(Math.floor(ticks / INSTRUCTIONS_PER_TIME_TICK)),
     tickOf: (time) => Number(time) * INSTRUCTIONS_PER_TIME_TICK,
+    ...(fused !== undefined && { fused }),
     ...(limits && { jit: { limits } }),
   });
   return executionOf(name, interpreter, bus);
@@ -180,9 +182,10 @@ function executionOf(name: ExecutionName, interpreter: Interpreter, bus: TestBus
 
 const CREATORS: Readonly<Record<ExecutionName, () => Execution>> = {
   reference: createReference,
-  interpreter: () => createInterpreter("interpreter"),
-  jit: () => createInterpreter("jit", FORCED),
-  "jit-tight": () => createInterpreter("jit-tight", TIGHT),
+  // Two without the processor's multiply-add, one with it where it has one.
+  interpreter: () => createInterpreter("interpreter", { fused: false }),
+  jit: () => createInterpreter("jit", { limits: FORCED }),
+  "jit-tight": () => createInterpreter("jit-tight", { limits: TIGHT, fused: false }),
 };
 
 export const createExecution = (name: ExecutionName): Execution => CREATORS[name]();
