@@ -6,6 +6,7 @@
 import { Prng } from "@blixard/std";
 import { kindsOf, MEDIA_KINDS, shapeOf, type ShapeContext } from "./atlas.ts";
 import { FILE_CLASSES } from "./io/disk-faults.ts";
+import { drawLeaseStorm } from "./lease-storm.ts";
 import {
   type ClusterPlan,
   type FaultItem,
@@ -189,6 +190,7 @@ export function drawPlan(seed: number, profile: Profile): Plan {
       nextId,
     ),
     ...drawStorm(seed, profile, cluster, nextId),
+    ...(profile === "control" ? [] : drawLeaseStorm(seed, cluster, nextId)),
   ];
   items.sort((a, b) => a.atMs - b.atMs || a.id - b.id);
   return { version: PLAN_VERSION, seed, profile, cluster, items };

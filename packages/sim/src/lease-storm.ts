@@ -1,0 +1,101 @@
+/**
+ * Where leaders answer reads by their lease: what leases must not survive, arranged. With chance alone
+ * a leader hardly ever sleeps, wakes up alone, and is asked before it has heard of its successor.
+ */
+
+import { Prng } from "@blixard/std";
+import {
+  type ClusterPlan,
+  type FaultKind,
+  LEADER,
+  type OperationItem,
+  type PlanItem,
+} from "./plan.ts";
+
+const FIRST_MS = 2000;
+const LAST_MS = 1500;
+/** Values of these writes begin here: each value is written once in a plan. */
+const FIRST_VALUE = 2_000_000;
+const KEYS = 6;
+
+interface Scene {
+  readonly random: Prng;
+  readonly cluster: ClusterPlan;
+  readonly electionMs: number;
+  readonly nextId: () => number;
+}
+
+function fault(
+  { cluster, nextId }: Scene,
+  kind: FaultKind,
+  window: readonly [fromMs: number, toMs: number],
+  targets: readonly number[],
+): PlanItem {
+  const [from, to] = window.map((ms) => Math.min(Math.round(ms), cluster.safetyMs));
+  const [atMs, untilMs] = [from ?? 0, to ?? 0];
+  return { id: nextId(), type: "fault", kind, atMs, untilMs, targets, rate: 1, amount: 0 };
+}
+
+/** One read or write of each machine within the window. */
+function ask(
+  { random, cluster, nextId }: Scene,
+  kind: "read" | "write",
+  [fromMs, toMs]: readonly [number, number],
+): OperationItem[] {
+  return Array.from({ length: cluster.voters }, (_, n) => {
+    const id = nextId();
+    const atMs = random.between(Math.round(fromMs), Math.round(toMs));
+    const [client, key] = [random.below(cluster.clients), random.below(KEYS)];
+    const input = kind === "read" ? { kind } : { kind, value: FIRST_VALUE + id };
+    return { id, type: "operation", atMs, client, machine: n + 1, key, input };
+  });
+}
+
+/** The leader sleeps while another is elected, wakes up alone, and is asked. */
+function asleep(scene: Scene, atMs: number): PlanItem[] {
+  const { random, electionMs } = scene;
+  const wakesMs = atMs + (electionMs * random.between(13, 22)) / 10;
+  return [
+    fault(scene, "isolateOne", [atMs, wakesMs + electionMs], [LEADER]),
+    fault(scene, "pause", [atMs, wakesMs], [LEADER]),
+    ...ask(scene, "write", [atMs + electionMs / 2, wakesMs]),
+    ...ask(scene, "read", [wakesMs + 1, wakesMs + electionMs / 2]),
+    ...ask(scene, "read", [wakesMs + 1, wakesMs + electionMs / 2]),
+  ];
+}
+
+/** Only one voter hears the leader; it restarts, and may have forgotten whose lease it is part of. */
+function forgetful(scene: Scene, atMs: number): PlanItem[] {
+  const { random, electionMs, cluster } = scene;
+  const middle = random.between(1, cluster.voters);
+  const side = (middle % cluster.voters) + 1;
+  const restartsMs = atMs + (electionMs * random.between(8, 20)) / 10;
+  return [
+    fault(scene, "bridge", [atMs, restartsMs + 2 * electionMs], [middle, side]),
+    fault(scene, "isolateOne", [restartsMs, restartsMs + 2 * electionMs], [LEADER]),
+    fault(scene, "crash", [restartsMs + 1, restartsMs + random.between(10, 40)], [middle]),
+    ...ask(scene, "write", [restartsMs + 50, restartsMs + electionMs]),
+    ...ask(scene, "read", [restartsMs + 100, restartsMs + electionMs]),
+    ...ask(scene, "read", [restartsMs + 100, restartsMs + electionMs]),
+  ];
+}
+
+/** Nothing without lease reads; else some such scenes in most seeds. */
+export function drawLeaseStorm(
+  seed: number,
+  cluster: ClusterPlan,
+  nextId: () => number,
+): PlanItem[] {
+  const random = new Prng(Math.imul(seed + 0x1ea5e, 0xc2b2ae35));
+  if (!cluster.leaseReads || !random.chance(0.7)) return [];
+  const electionMs = cluster.tickMs * cluster.electionTicks;
+  const scene = { random, cluster, electionMs, nextId };
+  const items: PlanItem[] = [];
+  let atMs = FIRST_MS + random.below(2000);
+  while (atMs < cluster.safetyMs - LAST_MS) {
+    const isForgetful = cluster.voters === 3 && random.chance(0.6);
+    items.push(...(isForgetful ? forgetful : asleep)(scene, atMs));
+    atMs += electionMs * random.between(4, 7);
+  }
+  return items.filter((item) => item.atMs < cluster.safetyMs);
+}
