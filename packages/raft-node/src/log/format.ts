@@ -194,18 +194,22 @@ function fillPayload(record: LogRecord, out: Uint8Array, view: DataView, at: num
   }
 }
 
-/** One batch as it stands in the file at `offset`; with `header`, the batch opens the segment. */
+/**
+ * One batch as it stands in the file at `offset`; with `header`, the batch opens the segment. `allocate`
+ * gives room of so many bytes, whose old content does not matter: all of it is overwritten.
+ */
 export function encodeBatch(
   segment: number,
   offset: number,
   records: readonly LogRecord[],
   header?: SegmentHeader,
+  allocate: (bytes: number) => Uint8Array = (bytes) => new Uint8Array(bytes),
 ): Uint8Array {
   assert((header !== undefined) === (offset === 0), "the header is at offset 0 and only there");
   let total = header === undefined ? 0 : SEGMENT_HEADER_BYTES;
   for (const record of records) total += recordBytes(record);
-  const out = new Uint8Array(total);
-  const view = new DataView(out.buffer);
+  const out = allocate(total);
+  const view = new DataView(out.buffer, out.byteOffset, out.byteLength);
   let at = 0;
   if (header !== undefined) {
     encodeHeader(header, out);

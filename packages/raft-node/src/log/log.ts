@@ -14,9 +14,10 @@ import { BATCH_BYTES_MAX, RECORD_BYTES_TARGET } from "../limits.ts";
 import { encodeBatch, entryBytes, recordBytes, SEGMENT_HEADER_BYTES } from "./format.ts";
 import { segmentName } from "./format.ts";
 import type { LogRecord } from "./format.ts";
-import { createSegment, removeSegments } from "./segment-files.ts";
+import { createSegment, removeSegments, withSync } from "./segment-files.ts";
+import type { WriteOp } from "./segment-files.ts";
 import type { RecoveredLog, SegmentInfo } from "./recovery.ts";
-import { encodeSlot, SLOT_HEADER_BYTES, slotOffset, WATERMARK_NAME } from "./watermark.ts";
+import { SLOT_HEADER_BYTES, slotOffset, SlotRoom, WATERMARK_NAME } from "./watermark.ts";
 import type { Slot } from "./watermark.ts";
 
 export interface LogDeps {
@@ -45,18 +46,14 @@ interface Batch {
   readonly waiters: readonly (() => void)[];
 }
 
-type SlotWrite = Extract<DiskOp, { kind: "write" }>;
 type Segment = { -readonly [K in keyof SegmentInfo]: SegmentInfo[K] };
 
 const NO_MIRROR = new Uint8Array(0);
 
-function withSync(write: SlotWrite): DiskOp[] {
-  return [write, { kind: "sync", path: write.path }];
-}
-
 export class Log {
   readonly #deps: LogDeps;
   readonly #slotBytes: number;
+  readonly #room = new SlotRoom();
   readonly #segments: Segment[];
   #slot: Slot;
   #hardState: HardState;
@@ -292,7 +289,7 @@ export class Log {
       this.#queue = [];
       this.#head = 0;
     }
-    const encoded = this.#encode(segment, records, firstIndex);
+    const encoded = this.#encode(segment, records, firstIndex, bytes);
     assert(encoded.length === bytes, "record sizes are exact");
     const previous = this.#segments.at(-2);
     const after =
@@ -303,13 +300,18 @@ export class Log {
     return { segment, offset, bytes: encoded, items, maxIndex, after, waiters };
   }
 
-  #encode(segment: Segment, records: readonly LogRecord[], firstIndex: number): Uint8Array {
-    if (segment.end > 0) return encodeBatch(segment.segment, segment.end, records);
-    return encodeBatch(segment.segment, 0, records, {
-      segment: segment.segment,
-      firstIndex,
-      previousEnd: this.#segments.at(-2)?.end ?? 0,
-    });
+  /** One batch is in flight at a time, so that one room is enough for all that a mirror can hold. */
+  #encode(
+    { segment, end }: Segment,
+    records: readonly LogRecord[],
+    firstIndex: number,
+    bytes: number,
+  ): Uint8Array {
+    const isMirrored = bytes <= this.#slotBytes - SLOT_HEADER_BYTES;
+    const allocate = isMirrored ? (count: number) => this.#room.batch(count) : undefined;
+    const previousEnd = this.#segments.at(-2)?.end ?? 0;
+    const header = end > 0 ? undefined : { segment, firstIndex, previousEnd };
+    return encodeBatch(segment, end, records, header, allocate);
   }
 
   /** Follows the latest hard state and snapshot; returns the record's largest index. */
@@ -355,10 +357,10 @@ export class Log {
    * A slot stands behind the segment that it speaks of. In the watermark file it stands as well where a
    * segment is opened, or alone where there is no segment with slots.
    */
-  #slotWrites(slot: Slot, home: Segment | undefined, isOpening: boolean): SlotWrite[] {
-    const data = encodeSlot(slot);
+  #slotWrites(slot: Slot, home: Segment | undefined, isOpening: boolean): WriteOp[] {
+    const data = this.#room.slot(slot);
     const at = slotOffset(slot.sequence, this.#slotBytes);
-    const writes: SlotWrite[] = [];
+    const writes: WriteOp[] = [];
     if (home?.hasSlots === true) {
       const path = joinPath(this.#deps.dir, segmentName(home.segment));
       writes.push({ kind: "write", path, offset: home.sizeBytes + at, data });

@@ -1,9 +1,17 @@
 /** Making and removing the files of segments. */
 
+import type { DiskOp } from "@blixard/std";
+
 import { IoFailure, joinPath, perform, removeFile } from "../io.ts";
 import type { IoTask } from "../io.ts";
 import { WATERMARK_SLOTS } from "../limits.ts";
 import { segmentName } from "./format.ts";
+
+export type WriteOp = Extract<DiskOp, { kind: "write" }>;
+
+export function withSync(write: WriteOp): DiskOp[] {
+  return [write, { kind: "sync", path: write.path }];
+}
 
 /** Preallocates a segment, `sizeBytes` of log area and its slots; "full" when there is no room for it, and then nothing is left behind. */
 export function* createSegment(

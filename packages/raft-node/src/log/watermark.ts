@@ -64,9 +64,35 @@ export function slotBytesFor(segmentBytes: number): number {
   return Math.min(WATERMARK_SLOT_BYTES_MAX, Math.max(WATERMARK_SLOT_BYTES_MIN, quarter));
 }
 
+/** A batch that was encoded into such room is written as a slot's mirror without being copied again. */
+export class SlotRoom {
+  #bytes = new Uint8Array(4096);
+
+  /** Room for a batch; whatever was there before is gone. */
+  batch(bytes: number): Uint8Array {
+    const need = SLOT_HEADER_BYTES + bytes;
+    if (need > this.#bytes.length) this.#bytes = new Uint8Array(need * 2);
+    return this.#bytes.subarray(SLOT_HEADER_BYTES, need);
+  }
+
+  /** The slot, as encodeSlot would make it. */
+  slot(slot: Slot): Uint8Array {
+    const { mirror } = slot;
+    const isHere = mirror.buffer === this.#bytes.buffer && mirror.byteOffset === SLOT_HEADER_BYTES;
+    if (!isHere) return encodeSlot(slot);
+    return fillSlot(slot, this.#bytes.subarray(0, SLOT_HEADER_BYTES + mirror.length));
+  }
+}
+
 export function encodeSlot(slot: Slot): Uint8Array {
   const out = new Uint8Array(SLOT_HEADER_BYTES + slot.mirror.length);
-  const view = new DataView(out.buffer);
+  out.set(slot.mirror, SLOT_HEADER_BYTES);
+  return fillSlot(slot, out);
+}
+
+/** Writes the header in front of the mirror. */
+function fillSlot(slot: Slot, out: Uint8Array): Uint8Array {
+  const view = new DataView(out.buffer, out.byteOffset, out.byteLength);
   const u64 = (at: number, value: number): void => {
     view.setUint32(at, value % 4294967296, true);
     view.setUint32(at + 4, Math.floor(value / 4294967296), true);
@@ -83,7 +109,6 @@ export function encodeSlot(slot: Slot): Uint8Array {
   u64(52, slot.vote);
   // Seeded with the slot's number: a slot written to the wrong place does not validate.
   view.setUint32(60, crc32c(out.subarray(0, 60), slot.sequence % WATERMARK_SLOTS), true);
-  out.set(slot.mirror, SLOT_HEADER_BYTES);
   return out;
 }
 
