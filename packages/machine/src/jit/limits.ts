@@ -30,7 +30,7 @@ export interface JitLimits {
 }
 
 export const JIT_LIMITS: JitLimits = {
-  threshold: 3000,
+  threshold: 8000,
   first: { instructionsMax: 100, inlineDepthMax: 2, pagesMax: 3 },
   again: { instructionsMax: 300, inlineDepthMax: 4, pagesMax: 6 },
   samples: 1,
