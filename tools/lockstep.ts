@@ -10,7 +10,7 @@ import { EXECUTIONS } from "../packages/machine/src/testing/lockstep/executions.
 import { SUITES } from "../packages/machine/src/testing/lockstep/program.ts";
 import { explain, lockstep } from "../packages/machine/src/testing/lockstep/run.ts";
 
-const SLICE_INSTRUCTIONS = 250_000;
+const SLICE_INSTRUCTIONS = 80_000;
 const FULL_INSTRUCTIONS = 10_000_000;
 
 const { values } = parseArgs({
