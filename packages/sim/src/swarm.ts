@@ -180,7 +180,7 @@ export function drawPlan(seed: number, profile: Profile): Plan {
   const nextId = (): number => id++;
   const media = drawMedia(random, cluster.voters);
   const context: ShapeContext = { random: random.fork(), profile, cluster, machines, media };
-  const items: PlanItem[] = [
+  const drawnItems: PlanItem[] = [
     ...drawFaults(context, kinds, nextId),
     ...(profile === "control" ? drawVmOperations : drawRegisterOperations)(
       profile,
@@ -190,8 +190,9 @@ export function drawPlan(seed: number, profile: Profile): Plan {
       nextId,
     ),
     ...drawStorm(seed, profile, cluster, nextId),
-    ...(profile === "control" ? [] : drawLeaseStorm(seed, cluster, nextId)),
   ];
+  const items =
+    profile === "control" ? drawnItems : [...drawLeaseStorm(seed, cluster, nextId, drawnItems)];
   items.sort((a, b) => a.atMs - b.atMs || a.id - b.id);
   return { version: PLAN_VERSION, seed, profile, cluster, items };
 }

@@ -63,7 +63,7 @@ export const RAFT_NODE_PATCHES: readonly Patch[] = [
   },
   {
     name: "watermark-not-synced",
-    file: `${NODE}/log/log.ts`,
+    file: `${NODE}/log/segment-files.ts`,
     find: 'return [write, { kind: "sync", path: write.path }];',
     replace: "return [write];",
     why: "the watermark does not survive a power cut",

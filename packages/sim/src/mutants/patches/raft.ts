@@ -41,8 +41,8 @@ export const RAFT_PATCHES: readonly Patch[] = [
     name: "vote-for-an-older-term",
     file: `${RAFT}/election.ts`,
     find: "message.lastTerm > last || (message",
-    replace: "message.lastIndex > lastIndex(state) || (message",
-    why: "a longer log wins over one with a later last term",
+    replace: "message.lastTerm !== last || (message",
+    why: "a log whose last entry is of an earlier term counts as complete",
     profile: "raft",
   },
   {
@@ -103,9 +103,9 @@ export const RAFT_PATCHES: readonly Patch[] = [
   },
   {
     name: "lease-through-a-pause",
-    file: `${RAFT}/read.ts`,
-    find: "return reads.tick + lateTicks - reads.leaseFrom < ticks;",
-    replace: "return reads.tick - reads.leaseFrom < ticks;",
+    file: `${RAFT}/step.ts`,
+    find: "state.reads.tick += 1 + missed;",
+    replace: "state.reads.tick += 1;",
     why: "a leader that was stopped counts its lease by the ticks that it saw",
     profile: "raft",
   },
