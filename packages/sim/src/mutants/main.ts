@@ -1,5 +1,5 @@
 /**
- * npm run sim:mutants -- [--only NAME] [--workers N] [--seeds N] [--plans DIR] [--json]
+ * npm run sim:mutants -- [--only A,B] [--workers N] [--seeds N] [--seconds N] [--plans DIR] [--json]
  *
  * Plants each bug of patches.ts in a copy of the packages and lets the simulator look for it.
  * Exit code 0: all were caught; 1: one survived; 2: usage.
@@ -20,11 +20,12 @@ const USAGE = `usage: npm run sim:mutants -- [options]
   --only A,B    these planted bugs only
   --workers N   processes side by side (2)
   --seeds N     tries of each (200)
+  --seconds N   CPU time for taking each apart (35)
   --plans DIR   keeps the minimised plans there
   --json        one object: caught, total, medianSeeds, medianItems, mutants`;
 /** Runs and seconds that taking a plan apart may cost. */
 const MINIMISE_RUNS_MAX = 900;
-const MINIMISE_SECONDS = 35;
+const MINIMISE_SECONDS = "35";
 /** A process that is not done by then hangs. */
 const HUNT_SECONDS_MAX = 900;
 
@@ -32,6 +33,7 @@ interface Options {
   readonly patches: readonly Patch[];
   readonly workers: number;
   readonly seeds: number;
+  readonly seconds: number;
   readonly plans: string | undefined;
   readonly isJson: boolean;
 }
@@ -85,6 +87,7 @@ export function parseOptions(args: readonly string[]): Options {
       only: { type: "string" },
       workers: { type: "string" },
       seeds: { type: "string" },
+      seconds: { type: "string" },
       plans: { type: "string" },
       json: { type: "boolean" },
     },
@@ -93,6 +96,7 @@ export function parseOptions(args: readonly string[]): Options {
     patches: patchesNamed(values.only),
     workers: numberOf(values.workers ?? "2", "workers"),
     seeds: numberOf(values.seeds ?? "200", "seeds"),
+    seconds: numberOf(values.seconds ?? MINIMISE_SECONDS, "seconds"),
     plans: values.plans,
     isJson: values.json ?? false,
   };
@@ -136,7 +140,7 @@ async function huntFor(patch: Patch, options: Options): Promise<Report> {
         fromSeed,
         toSeed: options.seeds,
         minimiseRunsMax: MINIMISE_RUNS_MAX,
-        minimiseSeconds: MINIMISE_SECONDS,
+        minimiseSeconds: options.seconds,
       };
       const hunted = await huntIn(copy, request, HUNT_SECONDS_MAX);
       const seconds = secondsSince(startMs);
