@@ -63,6 +63,8 @@ export interface RaftNodeDeps<Response> {
   readonly onEvent: (event: RaftNodeEvent) => void;
   /** Makes snapshots smaller. Absent: they are stored as they are, and packed ones are not read. */
   readonly compression?: Compression;
+  /** Runs something at the end of this turn. Absent: at once, and each call goes by itself. */
+  readonly soon?: (run: () => void) => void;
   /** Runs something about two milliseconds later. Absent: what could wait for company does not. */
   readonly later?: (run: () => void) => void;
 }

@@ -93,6 +93,7 @@ export class RaftCluster<Command, Response, Query, Answer> {
         random: ports.random,
         machine: this.#host,
         ...(ports.compression === undefined ? {} : { compression: ports.compression }),
+        ...(ports.soon === undefined ? {} : { soon: (run) => ports.soon?.(run) }),
         ...(ports.later === undefined ? {} : { later: (run) => ports.later?.(run) }),
         onEvent: (event) => {
           parts.onNodeEvent?.(event);

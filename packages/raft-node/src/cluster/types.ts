@@ -65,6 +65,8 @@ export interface ClusterPorts {
   every(intervalMs: number, run: () => void): () => void;
   /** Of snapshots. Without it they are stored as they are. */
   readonly compression?: Compression;
+  /** Runs once, at the end of this turn. Without it, calls made in one turn do not share a batch. */
+  soon?(run: () => void): void;
   /** Runs once, about two milliseconds later. Without it, nothing waits for company. */
   later?(run: () => void): void;
 }

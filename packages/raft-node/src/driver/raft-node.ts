@@ -65,6 +65,7 @@ export class RaftNode<Response> {
   #bootstrap: Bootstrap | undefined;
   #stopped: (() => void)[] = [];
   #stopAtTick = 0;
+  #isPumpDue = false;
 
   constructor(options: RaftNodeOptions, deps: RaftNodeDeps<Response>) {
     const { segmentBytes, maxProposalBytes } = options;
@@ -318,7 +319,21 @@ export class RaftNode<Response> {
       return;
     }
     engine.proposals.add({ kind, data, deadlineMs, done });
-    engine.pump();
+    this.#pumpSoon(engine);
+  }
+
+  /** Calls made in one turn share an append, or a read round, where there is a `soon`. */
+  #pumpSoon(engine: Engine<Response>): void {
+    const { soon } = this.#deps;
+    if (soon === undefined) {
+      engine.pump();
+    } else if (!this.#isPumpDue) {
+      this.#isPumpDue = true;
+      soon(() => {
+        this.#isPumpDue = false;
+        engine.pump();
+      });
+    }
   }
 
   /** A linearizable read point: `done` is called once everything up to it is applied on this node. */
@@ -344,7 +359,7 @@ export class RaftNode<Response> {
     else if (engine.reads.count >= limits.PENDING_READS_MAX) done(err({ code: "Overloaded" }));
     else {
       engine.reads.add({ deadlineMs, ...how, done });
-      engine.pump();
+      this.#pumpSoon(engine);
     }
   }
 

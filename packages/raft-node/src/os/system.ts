@@ -20,5 +20,6 @@ export const systemPorts: ClusterPorts = {
     return () => clearInterval(timer);
   },
   compression: zstd,
+  soon: (run) => queueMicrotask(run),
   later: (run) => void setTimeout(run, 2),
 };
