@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { present } from "@blixard/std";
-import { until, type World } from "./compliance-world.ts";
+import { fatal, until, type World } from "./compliance-world.ts";
 import type { InstanceStatus } from "./types.ts";
 
 /** `panic`: see ComplianceSetup. */
@@ -13,8 +13,7 @@ export function unwellGuests(get: () => Promise<World>, panic: () => Promise<str
     const driver = world.driver();
     const spec = { ...world.spec(), memoryBytes: 96 * 1024 * 1024 };
     await world.run(driver, spec);
-    const argv = ["sh", "-c", await panic()];
-    await driver.exec(spec.vmId, { argv, env: {} });
+    await fatal(driver, spec.vmId, await panic());
     const { ended } = await world.phase(driver, spec.vmId, "stopped");
     assert.ok(ended?.kind === "crashed", JSON.stringify(ended));
     assert.match(ended.reason, /^the guest's kernel panicked: .+ \(see blixard vm logs vm-/);

@@ -238,6 +238,15 @@ export async function collect(session: ExecSession): Promise<Output> {
   return out;
 }
 
+/** Runs what takes the guest along, perhaps before the agent has said that it runs. */
+export async function fatal(driver: VmDriver, vmId: VmId, script: string): Promise<void> {
+  try {
+    await driver.exec(vmId, { argv: ["sh", "-c", script], env: {} });
+  } catch (caught) {
+    refusedWith("GuestUnreachable")(caught);
+  }
+}
+
 /** stdout of a shell command in the guest; fails when it fails. */
 export async function shell(driver: VmDriver, vmId: VmId, script: string): Promise<string> {
   const session = await driver.exec(vmId, { argv: ["sh", "-c", script], env: {} });

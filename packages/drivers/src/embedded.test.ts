@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { hostClock } from "@blixard/host";
 import { present } from "@blixard/std";
-import { goneOf, refusedWith, shell, until, World } from "./compliance-world.ts";
+import { fatal, goneOf, refusedWith, shell, until, World } from "./compliance-world.ts";
 import type { Backend } from "./driver/backend.ts";
 import { SupervisedDriver } from "./driver/driver.ts";
 import { EmbeddedBackend } from "./driver/embedded.ts";
@@ -37,7 +37,7 @@ after(async () => {
 async function endAfter(script: string): Promise<InstanceEnd | undefined> {
   const spec = world.spec();
   await world.run(driver, spec);
-  await driver.exec(spec.vmId, { argv: ["sh", "-c", script], env: {} });
+  await fatal(driver, spec.vmId, script);
   return (await world.phase(driver, spec.vmId, "stopped")).ended;
 }
 

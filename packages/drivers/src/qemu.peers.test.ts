@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { refusedWith, shell, until, World } from "./compliance-world.ts";
+import { fatal, refusedWith, shell, until, World } from "./compliance-world.ts";
 import { probeQemu } from "./qemu/probe.ts";
 import type { InstanceEnd, InstanceSpec, VmDriver } from "./types.ts";
 
@@ -23,7 +23,7 @@ after(async () => {
 async function endAfter(script: string): Promise<InstanceEnd | undefined> {
   const spec = world.spec();
   await world.run(driver, spec);
-  await driver.exec(spec.vmId, { argv: ["sh", "-c", script], env: {} });
+  await fatal(driver, spec.vmId, script);
   return (await world.phase(driver, spec.vmId, "stopped")).ended;
 }
 
