@@ -13,6 +13,9 @@ const PAGE = 4096;
 const DATA = RAM_BASE + 16 * PAGE;
 const BUDGET_MAX = 900;
 
+/** Too small for a loop, so that it is made again. */
+const TWO = { ...JIT_LIMITS.first, instructionsMax: 2 };
+
 interface Ran {
   readonly jit: JitStats;
   readonly regions: readonly RegionReport[];
@@ -119,7 +122,7 @@ test("a loop with two entrances goes through a dispatch block", () => {
     ),
     30_000,
     // Made again when all of that has been seen.
-    { samples: 12 },
+    { samples: 12, first: TWO },
   );
   assert.ok(jit.dispatches > 0, JSON.stringify(jit) + regions.map(regionText).join("\n"));
 });
@@ -208,6 +211,7 @@ test("a region that stays hot is made again, larger; one that cannot be made is 
     samples: 1,
     batch: 4,
     batchInstructions: 100,
+    first: TWO,
   });
   assert.ok(jit.again > 0);
   // Every round is a system call of the console's extension: nothing to compile at its start.

@@ -161,7 +161,9 @@ export class Jit {
     if (plan === undefined) return false;
     const instructions = plan.blocks.reduce((sum, block) => sum + block.instructions.length, 0);
     const extents = extentsOf(plan.blocks, plan.pages);
-    const again = size === this.#parts.limits.again;
+    // One with a loop spends its time there: what is added around the loop only makes that slower.
+    const loops = plan.blocks.some(({ check }) => check);
+    const again = loops || size === this.#parts.limits.again;
     const region = this.#regions.add({ ip, extents, instructions, pageVa, again });
     this.#made++;
     this.#instructions += instructions;

@@ -28,7 +28,7 @@ export interface Region {
   readonly instructions: number;
   /** Virtual page that its first page had when it was made. */
   readonly pageVa: bigint;
-  /** Made for the second time. */
+  /** As large as it is to be: made for the second time, or with a loop. */
   readonly again: boolean;
   /** Budgets that ended in it. */
   samples: number;
