@@ -54,14 +54,19 @@ test("two leaders in one term are found, one leader twice is fine", () => {
 
 test("term, commit and applied never go back within a life", () => {
   const { observe } = setup();
-  const at = (term: number, commit: number, applied: number) =>
-    member(1, [1, 1, 1], { term: as<Term>(term), commit: index(commit), applied: index(applied) });
+  const at = (term: number, commit: number, applied: number, durable = 4) => {
+    const over = { term: as<Term>(term), commit: index(commit), applied: index(applied) };
+    const state = member(1, [1, 1, 1], over);
+    state.io.durableIndex = durable;
+    return state;
+  };
   observe(at(3, 3, 3));
   assert.throws(() => observe(at(2, 3, 3)), finds("monotonic"));
   assert.throws(() => observe(at(3, 2, 2)), finds("monotonic"));
   assert.throws(() => observe(at(3, 3, 2)), finds("monotonic"));
   assert.throws(() => observe(at(3, 3, 4)), finds("applied is committed"));
   assert.throws(() => observe(at(3, 9, 3)), finds("committed is held"));
+  assert.throws(() => observe(at(3, 3, 3, 2)), finds("applied is durable here"));
   observe(at(3, 2, 2), 1);
 });
 

@@ -84,6 +84,10 @@ export class RaftChecker {
       violated("monotonic", `p${peer}: applied ${seen.applied}, then ${applied}`);
     }
     if (applied > commit) violated("applied is committed", `p${peer}: ${applied} > ${commit}`);
+    const { durableIndex } = state.io;
+    if (applied > durableIndex) {
+      violated("applied is durable here", `p${peer}: ${applied} > ${durableIndex}`);
+    }
     const last = log.offset + log.entries.length;
     if (commit > last) violated("committed is held", `p${peer}: commit ${commit}, last ${last}`);
   }
