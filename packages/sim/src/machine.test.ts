@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Prng } from "@blixard/std";
+import { type PeerId, Prng, as } from "@blixard/std";
 import { Cluster } from "./cluster.ts";
 import type { DiskEffect } from "./io/disk-faults.ts";
 import type { Machine } from "./machine.ts";
@@ -65,10 +65,10 @@ test("an empty disk makes a new member, who waits", () => {
   const { world, machine } = alone(9);
   machine.start();
   world.runUntil(1_000_000);
-  const before = machine.peer;
   machine.loseDisk();
-  machine.become(before);
+  machine.become(as<PeerId>(2));
   machine.start();
   world.runUntil(2_000_000);
   assert.ok(machine.isRecovered);
+  assert.equal(machine.raft?.status().role, "follower");
 });
