@@ -128,10 +128,13 @@ function printFailure(failure: FoundFailure, isMinimised: boolean): void {
 function runFile(path: string, isJson: boolean): boolean {
   const read = readPlan(path);
   if ("reason" in read) throw new UsageError(`--plan: ${read.reason}`);
+  const startMs = performance.now();
   const outcome = runPlan(read.plan);
+  const seconds = (performance.now() - startMs) / 1000;
   const { ok, failure, hash, events, simulatedMs } = outcome;
   if (isJson) {
-    console.log(JSON.stringify({ ok, failure, hash, events, simulatedMs }));
+    const counts = { ok, ran: 1, skipped: 0, seconds };
+    console.log(JSON.stringify({ ...counts, failure, hash, events, simulatedMs }));
     return ok;
   }
   if (!ok) printRun(read.plan);

@@ -12,7 +12,7 @@ import { buildCopy, findOtherNode, type Mode, probe, probers } from "./os/modes.
 
 const USAGE = `usage: npm run sim:determinism -- [options]
   --seeds N   samples (100)
-  --json      one object: ok, seeds, events, modes, differences`;
+  --json      one object: ok, ran, skipped, seconds, events, modes, differences`;
 const WORKERS = 2;
 
 function seedsOf(text: string): number {
@@ -59,15 +59,18 @@ async function run(count: number, isJson: boolean): Promise<number> {
       { name: `${process.version} from source`, node, args: source },
       { name: `${process.version} from source, again`, node, args: source },
     ];
-    const { rows, seconds } = await runModes(modes, count);
+    const startMs = performance.now();
+    const { rows, seconds: modeSeconds } = await runModes(modes, count);
+    const seconds = Math.round((performance.now() - startMs) / 100) / 10;
     const found = differences(samples(count), rows);
     const events = (rows[process.version] ?? []).reduce((sum, [, , , one]) => sum + one, 0);
     const ok = found.length === 0;
     if (isJson) {
-      console.log(JSON.stringify({ ok, seeds: count, events, modes: seconds, differences: found }));
+      const result = { ok, ran: count, skipped: 0, seconds, events, modes: modeSeconds };
+      console.log(JSON.stringify({ ...result, differences: found }));
     } else {
       for (const one of found.slice(0, 10)) console.error(one);
-      console.log(`${count} seeds, ${events} events, ${found.length} differ`, seconds);
+      console.log(`${count} seeds, ${events} events, ${found.length} differ`, modeSeconds);
     }
     return ok ? 0 : 1;
   } finally {

@@ -22,7 +22,7 @@ const USAGE = `usage: npm run sim:mutants -- [options]
   --seeds N     tries of each (200)
   --seconds N   CPU time for taking each apart (35)
   --plans DIR   keeps the minimised plans there
-  --json        one object: caught, total, medianSeeds, medianItems, mutants`;
+  --json        one object: ok, ran, skipped, seconds, caught, total, medianSeeds, medianItems, mutants`;
 /** Runs and seconds that taking a plan apart may cost. */
 const MINIMISE_RUNS_MAX = 900;
 const MINIMISE_SECONDS = "35";
@@ -192,6 +192,8 @@ async function run(options: Options): Promise<boolean> {
   const found = reports.filter(({ caught }) => caught);
   const summary = {
     ok: found.length === reports.length,
+    ran: reports.length,
+    skipped: 0,
     caught: found.length,
     total: reports.length,
     medianSeeds: median(found.map(({ seeds }) => seeds ?? 0)),
