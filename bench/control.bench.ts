@@ -76,7 +76,7 @@ function blixardDoor(endpoint: string, token: string): Door {
           spec: {
             name: key,
             image: "base",
-            memoryBytes: 16_777_216,
+            memoryBytes: 67_108_864,
             labels: { pad: value.slice(0, 120) },
           },
           desired: "stopped",

@@ -32,11 +32,14 @@ export class HttpPoster {
           },
         },
         (response) => {
-          response.resume();
+          const status = response.statusCode ?? 0;
+          const isGood = status >= 200 && status < 300;
+          let said = "";
+          if (isGood) response.resume();
+          else response.on("data", (chunk: Buffer) => (said += chunk.toString("latin1")));
           response.once("end", () => {
-            const status = response.statusCode ?? 0;
-            if (status >= 200 && status < 300) resolve();
-            else reject(new Error(`status ${status}`));
+            if (isGood) resolve();
+            else reject(new Error(`status ${status}: ${said.slice(0, 500)}`));
           });
         },
       );
