@@ -33,7 +33,7 @@ const NodeToml = z.strictObject({
       diskBytes: z.int().min(0).optional(),
     })
     .optional(),
-  /** What VMs may use at most; for now the embedded driver alone keeps to it. */
+  /** What VMs may use at most; the embedded driver alone keeps to it. */
   limits: z
     .strictObject({
       /** The share of a core that each VM may use, in thousandths. */
