@@ -77,7 +77,7 @@ function admit(state: RaftState, proposals: readonly Proposal[]): StepError | un
   return undefined;
 }
 
-/** Why the leader takes nothing more for now, or undefined. */
+/** Why the leader refuses this proposal, or undefined. */
 function refusalOf(state: RaftState, bytes: number): StepError | undefined {
   if (state.transferee !== 0) {
     note(state, { kind: "proposalDropped", why: "transferring", to: state.transferee });
