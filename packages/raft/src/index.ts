@@ -12,7 +12,7 @@ export {
 export { isJoint, isJointChange, membersOf } from "./changes.ts";
 export { applyConfChange, changeConf, changeProblem, LEAVE } from "./confchange.ts";
 export * from "./limits.ts";
-export { allVoters, majority } from "./quorum.ts";
+export { allVoters, hasQuorum, majority } from "./quorum.ts";
 export { advance, hasReady, ready } from "./ready.ts";
 export {
   bootstrap,

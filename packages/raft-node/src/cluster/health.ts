@@ -1,5 +1,8 @@
 /** From a status to checks with a verdict. */
 
+import { hasQuorum } from "@blixard/raft";
+import type { PeerId } from "@blixard/std";
+
 import type { ClusterHealth, ClusterStatus, HealthCheck } from "./types.ts";
 
 /** Committed entries that may wait for `apply` before that counts as trouble. */
@@ -25,9 +28,14 @@ function quorumOf({ role, id, conf, progress, leader }: ClusterStatus): HealthCh
   if (role !== "leader") {
     return { name, ok: leader !== 0, detail: "judged by whether there is a leader" };
   }
-  const heard = progress.filter(
-    ({ peer, active }) => conf.voters.includes(peer) && (active || peer === id),
-  ).length;
-  const isMajority = heard * 2 > conf.voters.length;
-  return { name, ok: isMajority, detail: `${heard} of ${conf.voters.length} voters heard` };
+  const heard = new Set(progress.filter(({ active }) => active).map(({ peer }) => peer)).add(id);
+  // A joint configuration needs a majority of each half.
+  const halves = [conf.voters, conf.votersOutgoing].filter((half) => half.length > 0);
+  const counts = halves.map((half) => `${count(half, heard)} of ${half.length}`);
+  const ok = hasQuorum(conf, (peer) => heard.has(peer));
+  return { name, ok, detail: `${counts.join(" and ")} voters heard` };
+}
+
+function count(half: readonly PeerId[], heard: ReadonlySet<PeerId>): number {
+  return half.filter((peer) => heard.has(peer)).length;
 }

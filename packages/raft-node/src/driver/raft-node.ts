@@ -8,7 +8,7 @@
 
 import { as, assert, err, ok } from "@blixard/std";
 import type { LogIndex, PeerId, Result, Term } from "@blixard/std";
-import { emptyConf, encodeAnyChange, status, step } from "@blixard/raft";
+import { allVoters, emptyConf, encodeAnyChange, status, step } from "@blixard/raft";
 import type { AnyConfChange, Persist, RaftState, RaftStatus, SnapshotMeta } from "@blixard/raft";
 
 import { DiskIo } from "../io.ts";
@@ -215,7 +215,7 @@ export class RaftNode<Response> {
     this.#phase = "running";
     engine.onRole = () => this.#deps.onEvent({ kind: "role", status: this.status() });
     engine.announce(node.damage !== undefined);
-    const { voters } = engine.state.conf;
+    const voters = allVoters(engine.state.conf);
     // Nobody else to ask: no reason to wait for an election timeout.
     if (voters.length === 1 && voters[0] === this.#options.id && node.damage === undefined) {
       step(engine.state, { kind: "campaign" });
@@ -454,7 +454,7 @@ export class RaftNode<Response> {
     const engine = this.#engine;
     if (engine === undefined || this.#phase !== "stopping") return;
     if (engine.tickCount < this.#stopAtTick) {
-      const others = engine.state.conf.voters.some((peer) => peer !== this.#options.id);
+      const others = allVoters(engine.state.conf).some((peer) => peer !== this.#options.id);
       if (engine.state.role === "leader" && others) return;
       if (!engine.log.idle) return;
     }

@@ -5,7 +5,7 @@
  */
 
 import type { PeerId } from "@blixard/std";
-import { step } from "@blixard/raft";
+import { allVoters, step } from "@blixard/raft";
 import type { RaftState } from "@blixard/raft";
 
 /** Between the attempts of one follower and those of the next. */
@@ -24,7 +24,7 @@ export class Suspicion {
     if (state.role !== "follower" || state.leader !== peer) return;
     // Refused where leases rest on it.
     if (step(state, { kind: "forgetLeader" }) !== undefined) return;
-    const others = state.conf.voters.filter((voter) => voter !== peer).sort((a, b) => a - b);
+    const others = allVoters(state.conf).filter((voter) => voter !== peer);
     const rank = others.indexOf(state.id);
     if (rank >= 0) this.#campaignAtTick = tick + 1 + rank * STAGGER_TICKS;
   }

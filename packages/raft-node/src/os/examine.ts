@@ -3,8 +3,9 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 
-import { as, present } from "@blixard/std";
+import { as } from "@blixard/std";
 import type { Disk, DiskCompletion, PeerId } from "@blixard/std";
+import { allVoters, emptyConf } from "@blixard/raft";
 
 import { recoverNode } from "../driver/recover.ts";
 import type { RecoveredNode } from "../driver/recover.ts";
@@ -47,6 +48,7 @@ export interface FolderReport {
     readonly sizeBytes: number;
     readonly intact: boolean;
   }[];
+  /** Of both halves, where the configuration is joint. */
   readonly voters: readonly number[];
   /** Files that opening the folder changes: torn tails cut, unfinished files removed. */
   readonly changes: readonly string[];
@@ -137,7 +139,7 @@ function report(dir: string, node: RecoveredNode, changes: readonly string[]): F
       ...snapshots.map((id) => shown(id, true)),
       ...rotten.map((id) => shown(id, false)),
     ].sort((a, b) => b.index - a.index),
-    voters: present(conf?.voters ?? [], "voters").map(Number),
+    voters: allVoters(conf ?? emptyConf()).map(Number),
     changes,
   };
 }

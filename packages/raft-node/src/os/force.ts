@@ -57,6 +57,9 @@ export async function forceSingle(
 function takeover(node: RecoveredNode, peer: PeerId): { entries: Entry[]; removed: number[] } {
   const conf = present(node.conf, "the configuration of a voter");
   const { restored } = node;
+  if (!conf.voters.includes(peer)) {
+    refuse(`the change under way removes member ${peer}; force one of ${conf.voters.join()}`);
+  }
   const base = restored.entries.at(-1)?.index ?? restored.snapshot.index;
   const term = as<Term>(restored.hardState.term + 1);
   const datas: Uint8Array[] = isJoint(conf) ? [encodeAnyChange(LEAVE)] : [];
