@@ -87,7 +87,7 @@ export const recordModel: Model<RecordState, RecordInput, RecordOutput> = {
       case "setDesired":
         return change(state, { ...state, desired: input.desired }, output, "refused");
       case "deleteVm":
-        return change(state, { ...state, is: "dying" }, output, "done");
+        return change(state, { ...state, is: "dying", vcpus: 0 }, output, "done");
       default:
         return unreachable(input);
     }

@@ -138,3 +138,32 @@ test("the record model reads its own operations, and no others", () => {
   }
   assert.equal(recordModel.parseOutput(read, { kind: "vm", desired: "on" }), undefined);
 });
+
+/**
+ * Commands wait for a leader at the same time; a few never get an answer, of the
+ * creates at most two. Then all is quiet, and reads find the record gone and back, so many times.
+ */
+function afterAnOutage(waiting: number, timesBack: number): HistoryOperation[] {
+  const commands = Array.from({ length: waiting }, (_, n): Row<VmInput, VmOutput> => {
+    const desired = n % 2 === 0 ? "running" : "stopped";
+    const inputs: VmInput[] = [
+      { kind: "deleteVm" },
+      { kind: "setDesired", desired },
+      { kind: "createVm", desired: "running", vcpus: 1 + (n % 4) },
+    ];
+    const kind = n % 12 === 0 ? "absent" : "done";
+    return [n, n % 7 === 0 ? undefined : 2000 - n, inputs[n % 3] ?? { kind: "readVm" }, { kind }];
+  });
+  const back: VmOutput = { kind: "vm", desired: "running", deleting: false };
+  const reads = Array.from({ length: 2 * timesBack + 1 }, (_, n): Row<VmInput, VmOutput> => {
+    const [fromUs, toUs] = [3000 + 10 * n, 3001 + 10 * n];
+    return [fromUs, toUs, { kind: "readVm" }, n % 2 === 0 ? { kind: "absent" } : back];
+  });
+  return records(...commands, ...reads);
+}
+
+test("many commands that wait at the same time are judged", () => {
+  assert.equal(checkRun(afterAnOutage(40, 0)).kind, "ok");
+  assert.equal(checkRun(afterAnOutage(40, 1)).kind, "ok");
+  assert.equal(checkRun(afterAnOutage(20, 3)).kind, "illegal");
+});

@@ -1,14 +1,21 @@
 /**
  * The search for one order of a partition's operations that its model allows and that respects real
  * time: Wing & Gong's algorithm with Lowe's memory of configurations (set of operations placed,
- * state), as porcupine has it. Four prunings are ours, each with why it loses nothing:
+ * state), as porcupine has it. Six prunings are ours, each with why it loses nothing:
  *
  *   - a read that fits now is placed now: where it would fit later it changes nothing, and leaving
  *     it out of the way later only removes a constraint;
  *   - an operation without an answer is not placed where it changes nothing: never does the same;
  *   - nor before one that does not need it: that one may go first, or do without it;
  *   - of several equal operations without an answer, the one sent first is placed first: it may
- *     stand wherever the others may.
+ *     stand wherever the others may;
+ *   - of several equal operations with equal answers, all called by now, the one that returned
+ *     first is placed first: the two may change places;
+ *   - a configuration is left where one was seen with the same state, the same answered operations
+ *     and only some of the operations without an answer: what is not placed yet still may be.
+ *
+ * So that the last one finds small sets first, operations without an answer are tried only after
+ * those with one.
  */
 
 import { present, Prng } from "@blixard/std";
@@ -77,10 +84,16 @@ export class Search<State, Input, Output> {
   readonly #callEntry: Int32Array;
   /** 0 for operations without an answer. */
   readonly #returnEntry: Int32Array;
-  /** The equal operation without an answer that was sent before this one; END when there is none. */
+  /**
+   * The operation equal to this one, in its answer too, that is next before it: by the time of its
+   * call where they have no answer, else by that of the answer; END when there is none.
+   */
   readonly #twin: Int32Array;
   readonly #placed: Uint32Array;
+  /** 0 for operations without an answer: configurations that differ in them share a hash. */
   readonly #mark: Uint32Array;
+  /** The bits of `#placed` of the operations with an answer. */
+  readonly #answered: Uint32Array;
   #placedHash = 0;
   #returnsLeft: number;
   readonly #stateIds = new Map<string | number, number>();
@@ -120,7 +133,12 @@ export class Search<State, Input, Output> {
     this.#twin = this.#twins();
     this.#placed = new Uint32Array(Math.ceil(operations.length / 32));
     const random = new Prng(operations.length);
-    this.#mark = Uint32Array.from({ length: operations.length }, () => random.u32());
+    this.#answered = new Uint32Array(this.#placed.length);
+    this.#mark = Uint32Array.from({ length: operations.length }, (_, op) => {
+      if (this.#isOpen(op)) return 0;
+      this.#answered[op >> 5] = (this.#answered[op >> 5] ?? 0) | (1 << (op & 31));
+      return random.u32();
+    });
     this.#state = model.initial();
     this.#stateId = this.#idOf(this.#state);
     this.#bestState = this.#state;
@@ -131,10 +149,11 @@ export class Search<State, Input, Output> {
     const twin = new Int32Array(this.#ops.length).fill(END);
     for (let at = this.#next[0] ?? END; at !== END; at = this.#next[at] ?? END) {
       const op = this.#opAt[at] ?? 0;
-      if (this.#returnEntry[op] !== 0) continue;
-      const input = JSON.stringify(this.#ops[op]?.input);
-      twin[op] = last.get(input) ?? END;
-      last.set(input, op);
+      if (this.#isOpen(op) === (this.#isReturnAt[at] === 1)) continue;
+      const { input, output } = present(this.#ops[op], "an operation");
+      const equal = JSON.stringify([input, output]);
+      twin[op] = last.get(equal) ?? END;
+      last.set(equal, op);
     }
     return twin;
   }
@@ -147,6 +166,10 @@ export class Search<State, Input, Output> {
       this.#stateIds.set(key, id);
     }
     return id;
+  }
+
+  #isOpen(op: number): boolean {
+    return this.#returnEntry[op] === 0;
   }
 
   #isPlaced(op: number): boolean {
@@ -197,14 +220,22 @@ export class Search<State, Input, Output> {
     this.#stateId = frame.stateId;
   }
 
-  /** Remembers the configuration after placing `op`; false when it was there before. */
+  /** Whether `placed` is the same as what is placed now but for open operations that it lacks. */
+  #isWithin(placed: Uint32Array): boolean {
+    return placed.every((word, at) => {
+      const now = this.#placed[at] ?? 0;
+      return (word & ~now) === 0 && (now & ~word & (this.#answered[at] ?? 0)) === 0;
+    });
+  }
+
+  /** Remembers the configuration after placing `op`; false when it leads nowhere new. */
   #remember(op: number, stateId: number): boolean {
     this.#flip(op);
     const hash = (this.#placedHash ^ Math.imul(stateId + 1, 0x9e3779b1)) >>> 0;
     const first = this.#seen.get(hash);
     let isNew = true;
     for (let one = first; one !== undefined && isNew; one = one.next) {
-      isNew = one.state !== stateId || one.placed.some((word, at) => word !== this.#placed[at]);
+      isNew = one.state !== stateId || !this.#isWithin(one.placed);
     }
     if (isNew) {
       this.#seen.set(hash, { placed: this.#placed.slice(), state: stateId, next: first });
@@ -237,7 +268,7 @@ export class Search<State, Input, Output> {
    */
   #isUnneeded(op: number, stateId: number): boolean {
     const last = this.#stack.at(-1);
-    if (last === undefined || this.#returnEntry[last.op] !== 0) return false;
+    if (last === undefined || !this.#isOpen(last.op)) return false;
     const { input, output } = present(this.#ops[op], "an operation");
     const without = this.#model.step(last.state, input, output);
     if (without === undefined) return false;
@@ -245,13 +276,26 @@ export class Search<State, Input, Output> {
     return withoutId === stateId || (withoutId === last.stateId && stateId === this.#stateId);
   }
 
-  /** Tries the operation called at `at`; whether it was placed. */
-  #try(at: number): boolean {
+  /** Whether an equal operation is to be placed before `op`. */
+  #isAfterTwin(op: number): boolean {
+    let twin = this.#twin[op] ?? END;
+    if (this.#isOpen(op)) return twin !== END && !this.#isPlaced(twin);
+    let first = this.#next[0] ?? END;
+    while (this.#isReturnAt[first] === 0) first = this.#next[first] ?? END;
+    // What returned before that is placed.
+    while (twin !== END && (this.#returnEntry[twin] ?? 0) >= first) {
+      if (!this.#isPlaced(twin) && (this.#callEntry[twin] ?? 0) < first) return true;
+      twin = this.#twin[twin] ?? END;
+    }
+    return false;
+  }
+
+  /** Tries the operation called at `at`, if it is open or not as asked; whether it was placed. */
+  #try(at: number, isOpen: boolean): boolean {
     const op = this.#opAt[at] ?? 0;
+    if (this.#isOpen(op) !== isOpen) return false;
+    if (this.#isAfterTwin(op)) return false;
     const { input, output } = present(this.#ops[op], "an operation");
-    const isOpen = this.#returnEntry[op] === 0;
-    const twin = this.#twin[op] ?? END;
-    if (isOpen && twin !== END && !this.#isPlaced(twin)) return false;
     this.#steps++;
     const next = this.#model.step(this.#state, input, output);
     if (next === undefined) return false;
@@ -263,8 +307,8 @@ export class Search<State, Input, Output> {
     return true;
   }
 
-  /** Notes how far it came; the next entry to try, or END when every choice is used up. */
-  #backtrack(stuckAt: number): number {
+  /** Notes how far it came; the choice to replace, or undefined when every one is used up. */
+  #backtrack(stuckAt: number): Frame<State> | undefined {
     const isFurther = stuckAt > this.#furthest;
     const isLonger = stuckAt === this.#furthest && this.#stack.length > this.#bestOrder.length;
     if (isFurther || isLonger) {
@@ -274,15 +318,16 @@ export class Search<State, Input, Output> {
     }
     for (let frame = this.#stack.pop(); frame !== undefined; frame = this.#stack.pop()) {
       this.#takeBack(frame);
-      if (!frame.isForced) return this.#next[this.#callEntry[frame.op] ?? 0] ?? END;
+      if (!frame.isForced) return frame;
     }
-    return END;
+    return undefined;
   }
 
   run(): SearchResult<State> {
     const { stepsMax, configurationsMax } = this.#limits;
     this.#placeReads();
     let at = this.#next[0] ?? END;
+    let isOpen = false;
     while (this.#returnsLeft > 0) {
       const steps = this.#steps;
       if (steps > stepsMax) return { kind: "unknown", steps, limit: "steps" };
@@ -290,14 +335,24 @@ export class Search<State, Input, Output> {
         return { kind: "unknown", steps, limit: "configurations" };
       }
       if (this.#isReturnAt[at] === 0) {
-        if (this.#try(at)) {
+        if (this.#try(at, isOpen)) {
           this.#placeReads();
           at = this.#next[0] ?? END;
+          isOpen = false;
         } else at = this.#next[at] ?? END;
         continue;
       }
-      at = this.#backtrack(at);
-      if (at !== END) continue;
+      if (!isOpen) {
+        at = this.#next[0] ?? END;
+        isOpen = true;
+        continue;
+      }
+      const frame = this.#backtrack(at);
+      if (frame !== undefined) {
+        at = this.#next[this.#callEntry[frame.op] ?? 0] ?? END;
+        isOpen = this.#isOpen(frame.op);
+        continue;
+      }
       const offender = this.#opAt[this.#furthest] ?? 0;
       const [order, state] = [this.#bestOrder, this.#bestState];
       return { kind: "illegal", steps: this.#steps, offender, order, state };
