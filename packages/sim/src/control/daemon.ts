@@ -40,6 +40,7 @@ import {
   unreachable,
 } from "@blixard/std";
 import type { RaftChecker } from "../check/raft-checker.ts";
+import type { RecordChecker } from "../check/record-checker.ts";
 import type { WatchChecker } from "../check/watch-checker.ts";
 import type { App, Machine } from "../machine.ts";
 import { type Host, violated, type World } from "../world/world.ts";
@@ -65,6 +66,7 @@ export interface DaemonDeps {
   readonly machine: Machine<CommandResult>;
   readonly checker: RaftChecker;
   readonly watches: WatchChecker;
+  readonly records: RecordChecker;
   readonly driver: SimVmDriver;
   readonly leases: Network;
   readonly options: LeaseOptions;
@@ -123,9 +125,10 @@ export class Daemon implements App<CommandResult> {
   };
 
   #apply(entry: Parameters<StateMachine<CommandResult>["apply"]>[0]): CommandResult {
-    const { checker } = this.#deps;
+    const { checker, records } = this.#deps;
     checker.applied(this.#host, entry);
     const result = this.replica.apply(entry);
+    records.applied(this.state, entry, result);
     if (!result.ok && result.alarm !== undefined) {
       violated("apply never throws", `n${this.#host.id} at ${entry.index}: ${result.alarm}`);
     }

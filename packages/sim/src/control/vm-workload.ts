@@ -18,11 +18,19 @@ import {
 } from "@blixard/control";
 import type { ProposeError } from "@blixard/raft-node";
 import { as, type Network, type NodeId, type PublicKeyHex, type VmId } from "@blixard/std";
+import { RecordChecker } from "../check/record-checker.ts";
 import { VmChecker } from "../check/vm-checker.ts";
 import { WatchChecker } from "../check/watch-checker.ts";
 import { Cluster } from "../cluster.ts";
 import type { App, Machine } from "../machine.ts";
-import type { OperationItem, Plan, VmInput, VmOperation, VmOutput } from "../plan.ts";
+import {
+  LEADER,
+  type OperationItem,
+  type Plan,
+  type VmInput,
+  type VmOperation,
+  type VmOutput,
+} from "../plan.ts";
 import type { Workload } from "../workload.ts";
 import { violated, type World } from "../world/world.ts";
 import { Daemon } from "./daemon.ts";
@@ -53,6 +61,7 @@ export class VmWorkload implements Workload {
   readonly cluster: Cluster<Response>;
   readonly vms: VmChecker;
   readonly watches: WatchChecker;
+  readonly #records: RecordChecker;
   readonly #world: World;
   readonly #counts: Record<string, number> = {};
   readonly #nodes = new Map<number, Node>();
@@ -69,6 +78,7 @@ export class VmWorkload implements Workload {
     const count = plan.cluster.voters;
     const ids = Array.from({ length: count }, (_, i) => i + 1);
     this.vms = new VmChecker(world, new Map(ids.map((id) => [id, CAPACITY])));
+    this.#records = new RecordChecker((vmId) => this.vms.where(vmId));
     this.cluster = new Cluster<Response>(world, plan.cluster, (machine) => this.#start(machine), {
       operates: false,
       founders: 1,
@@ -119,6 +129,7 @@ export class VmWorkload implements Workload {
       machine,
       checker: this.cluster.checker,
       watches: this.watches,
+      records: this.#records,
       driver,
       leases,
       options: DEFAULT_LEASE_OPTIONS,
@@ -213,7 +224,8 @@ export class VmWorkload implements Workload {
     if (input.kind === "read" || input.kind === "write" || input.kind === "cas") {
       violated("valid plan", `operation ${item.id} is not one of VMs: ${input.kind}`);
     }
-    const machine = this.#serving(item.machine);
+    const asked = item.machine === LEADER ? (this.cluster.leader()?.id ?? 1) : item.machine;
+    const machine = this.#serving(asked);
     if (machine === undefined) return;
     const { id, client, key } = item;
     this.#invoke(machine, { model: "vm", item: id, client, key, input });
