@@ -133,7 +133,7 @@ test("failures: message and hint, exit code by kind, JSON when JSON was asked fo
 });
 
 test("vm inspect, explain, logs, start, stop, rm and wait", async () => {
-  assert.match((await run("vm", "inspect", "db")).out, /^NAME +db\n[^]*EPOCH +1\n/);
+  assert.match((await run("vm", "inspect", "db")).out, /^NAME +db\n[^]*EPOCH +1\nRESTARTS +0\n/);
   assert.match((await run("vm", "inspect", "web", "-o", "yaml")).out, /labels:\n +tier: front/);
   const explained = await run("vm", "explain", "db");
   assert.match(explained.out, /^NODE +CHOSEN +FITS +SCORE +WHY\nalpha +yes +yes +0\.500 +spread/);

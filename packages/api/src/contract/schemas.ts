@@ -80,7 +80,9 @@ export const Vm = z
     phase: Phase,
     nodeId: z.string().optional(),
     epoch: count,
-    restarts: count,
+    restarts: count.openapi({
+      description: "Starts in a row, the first among them, since it last ran well or was touched.",
+    }),
     reason: z.string().optional(),
     health: z
       .enum(["unresponsive"])

@@ -335,7 +335,7 @@ export class FakeBackend implements ApiBackend {
         phase: running ? this.startsAs : "pending",
         ...(running && node !== undefined ? { nodeId: node.id } : {}),
         epoch: as<Epoch>(running ? 1 : 0),
-        restarts: 0,
+        restarts: running ? 1 : 0,
         ...(this.startsAs === "failed" ? { reason: "the image has no kernel" } : {}),
         createdRevision: as<LogIndex>(this.revision + 1),
         modifiedRevision: as<LogIndex>(this.revision + 1),

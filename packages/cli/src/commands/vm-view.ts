@@ -56,7 +56,8 @@ export function vmFields(names: ReadonlyMap<string, string>): readonly Column<Vm
     { title: "COMMAND", value: (vm) => vm.spec.command.join(" ") },
     { title: "DESIRED", value: (vm) => vm.desired },
     { title: "EPOCH", value: (vm) => String(vm.epoch) },
-    { title: "RESTARTS", value: (vm) => String(vm.restarts) },
+    // The first start of the row that the record counts was no restart.
+    { title: "RESTARTS", value: (vm) => String(Math.max(0, vm.restarts - 1)) },
     { title: "REASON", value: (vm) => vm.reason ?? "" },
     { title: "HEALTH", value: healthOf },
     {
