@@ -3,6 +3,7 @@
 import { present, unreachable } from "@blixard/std";
 import { HELPERS, resultType } from "../ir/shape.ts";
 import type { ConvertFn, HelperName, IrBlock, IrOp, RegisterRef, Value } from "../ir/types.ts";
+import { CSR } from "../isa/riscv64/csr.ts";
 import { STATE } from "../memory/layout.ts";
 import type { PlainName } from "../wasm/code.ts";
 import type { Context, Labels } from "./context.ts";
@@ -10,6 +11,14 @@ import { OPERATION, TRAP_VALUE, wasmType } from "./context.ts";
 import { emitFloat } from "./float.ts";
 import { emitAfterCall, emitAtomic, emitLoad, emitLoadReserved, emitSave } from "./memory.ts";
 import { emitStore, emitStoreConditional } from "./memory.ts";
+import {
+  CLEAR_BITS,
+  emitSwitch,
+  pushInterruptible,
+  pushOtherBits,
+  pushStatus,
+  SET_BITS,
+} from "./status.ts";
 import { emitOrBytes, emitReverseBytes, emitSubtractIfNegative } from "./pure.ts";
 
 /** Numbers of helpers as the import takes them. */
@@ -39,6 +48,7 @@ class HandlerEmitter {
   readonly #variant: Variant;
   /** Where each value is. */
   readonly #at = new Map<Value, number>();
+  #block: IrBlock | undefined;
 
   constructor(c: Context, labels: Labels, variant: Variant) {
     this.#c = c;
@@ -48,6 +58,11 @@ class HandlerEmitter {
 
   #local(value: Value): number {
     return present(this.#at.get(value), "a value's local");
+  }
+  /** The number that a value always is. */
+  #known(value: Value | undefined): bigint | undefined {
+    const op = value === undefined ? undefined : this.#block?.ops[value];
+    return op?.op === "const" ? op.value : undefined;
   }
   #get(value: Value): void {
     this.#c.code.get(this.#local(value));
@@ -139,6 +154,33 @@ class HandlerEmitter {
       default:
         emitOrBytes(code, a);
     }
+  }
+
+  /** Switching interrupts off, and on while none is pending, is done here; the rest by the machine. */
+  #csr(op: IrOp & { op: "call" }, operation: bigint, result: number): void {
+    const { code, layout, locals, pool } = this.#c;
+    const [csr = 0, , operand = 0] = op.args.map((value) => this.#local(value));
+    code.get(csr).i64(CSR.sstatus).op("i64.eq");
+    code.get(locals.tlb).i32(layout.tlbAt + 2 * layout.tlbTableBytes);
+    code.op("i32.eq", "i32.and");
+    pushOtherBits(code, operand);
+    code.op("i32.eqz", "i32.and");
+    if (operation === SET_BITS) {
+      pushInterruptible(code, operand);
+      code.op("i32.eqz", "i32.and");
+    }
+    code.if(
+      () => {
+        pushStatus(code, pool.take("i32"));
+        code.set(result);
+        emitSwitch(code, operation, operand);
+        code.i32(0).i32(0).memory("i32.store", STATE.attention);
+      },
+      () => {
+        this.#privilegedHelper(op.helper, op.args);
+        code.set(result);
+      },
+    );
   }
 
   #privilegedHelper(helper: HelperName, args: readonly Value[]): void {
@@ -235,13 +277,19 @@ class HandlerEmitter {
       case "guard":
         this.#guard(op);
         return true;
-      case "call":
+      case "call": {
         if (!HELPERS[op.helper].privileged) {
           this.#pureHelper(op.helper, op.args);
           return false;
         }
+        const operation = op.helper === "csr" ? this.#known(op.args[1]) : undefined;
+        if (operation === SET_BITS || operation === CLEAR_BITS) {
+          this.#csr(op, operation, result);
+          return true;
+        }
         this.#privilegedHelper(op.helper, op.args);
         return !HELPERS[op.helper].result;
+      }
       default:
         return unreachable(op);
     }
@@ -274,6 +322,7 @@ class HandlerEmitter {
   block(block: IrBlock): void {
     const { code, pool, locals } = this.#c;
     pool.reset();
+    this.#block = block;
     for (const [value, op] of block.ops.entries()) {
       const type = resultType(op);
       const result = type === undefined ? -1 : pool.take(wasmType(type));

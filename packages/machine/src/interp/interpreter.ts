@@ -10,7 +10,7 @@ import { cacheBlockPermitted, CACHE_BLOCK_BYTES } from "../isa/riscv64/cbo.ts";
 import { CAUSE, GuestTrap, guestTrap, INTERRUPT } from "../isa/riscv64/causes.ts";
 import { accessCsr, CSR } from "../isa/riscv64/csr.ts";
 import type { HartPorts, TranslationChange } from "../isa/riscv64/hart.ts";
-import { Hart, USER } from "../isa/riscv64/hart.ts";
+import { Hart, STATUS, USER } from "../isa/riscv64/hart.ts";
 import type { SbiPorts } from "../isa/riscv64/sbi.ts";
 import { serveSbi } from "../isa/riscv64/sbi.ts";
 import { SLICE_INSTRUCTIONS_MAX } from "../limits.ts";
@@ -437,6 +437,8 @@ export class Interpreter implements HartPorts {
       this.#left--;
       return;
     }
+    // Whatever makes another interrupt pending, or enables one, ends the stay.
+    this.#view.setUint32(STATE.pending, this.hart.interruptWaits() ? STATUS.sie : 0, true);
     let exit = this.#wasm();
     while (exit === EXIT.straddle) {
       if (!this.#trapping(() => this.#place.straddle())) return;

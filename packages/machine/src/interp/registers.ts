@@ -5,8 +5,6 @@ import { STATE } from "../memory/layout.ts";
 
 export class MemoryRegisters implements HartRegisters {
   readonly #view: DataView;
-  /** Without the dirtiness that fast code may have added. */
-  #fs = 0;
   constructor(buffer: ArrayBuffer) {
     this.#view = new DataView(buffer);
   }
@@ -28,11 +26,18 @@ export class MemoryRegisters implements HartRegisters {
   set frm(value: number) {
     this.#view.setUint32(STATE.frm, value, true);
   }
+  get status(): number {
+    return this.#view.getUint32(STATE.status, true);
+  }
+  set status(value: number) {
+    this.#view.setUint32(STATE.status, value, true);
+  }
   get fs(): number {
-    return this.#view.getUint32(STATE.fpDirty, true) === 0 ? this.#fs : 3;
+    const dirty = this.#view.getUint32(STATE.fpDirty, true) !== 0;
+    return dirty ? 3 : this.#view.getUint32(STATE.fs, true);
   }
   set fs(value: number) {
-    this.#fs = value;
+    this.#view.setUint32(STATE.fs, value, true);
     this.#view.setUint32(STATE.fpOn, value === 0 ? 0 : 1, true);
     this.#view.setUint32(STATE.fpDirty, value === 3 ? 1 : 0, true);
   }

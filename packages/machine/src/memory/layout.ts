@@ -54,6 +54,11 @@ export const STATE = {
   leftBy: 720,
   /** Number of the region in which the budget ended, for the compiler to find out what is hot; 0 none. */
   region: 744,
+  /** sstatus but for FS, UXL and SD; FS while floating point is not dirty. */
+  status: 748,
+  fs: 752,
+  /** SIE's bit if an enabled interrupt is pending, else 0. Holds for a whole stay in WebAssembly. */
+  pending: 756,
 } as const;
 
 /** Entries {page | tag: i64, pageBase: i32, unused} of direct-mapped tables for jumps between pages. */

@@ -27,6 +27,7 @@ class Registers implements HartRegisters {
   readonly #f: bigint[] = Array.from({ length: 32 }, () => 0n);
   pc = 0n;
   fflags = 0;
+  status = 0;
   frm = 0;
   fs = 0;
   getX(index: number): bigint {

@@ -6,7 +6,7 @@
 import type { GuestTrap } from "./causes.ts";
 import { CAUSE, guestTrap } from "./causes.ts";
 import type { Hart } from "./hart.ts";
-import { SUPERVISOR, USER } from "./hart.ts";
+import { STATUS, SUPERVISOR, USER } from "./hart.ts";
 
 export const CSR = {
   fflags: 0x001,
@@ -35,26 +35,20 @@ const COUNTERS = 7;
 const ENVCFG_WRITABLE = 0xf1;
 
 function readSstatus(hart: Hart): bigint {
-  const fs = hart.registers.fs;
-  const low =
-    (hart.sie ? 1 << 1 : 0) |
-    (hart.spie ? 1 << 5 : 0) |
-    (hart.spp << 8) |
-    (fs << 13) |
-    (hart.sum ? 1 << 18 : 0) |
-    (hart.mxr ? 1 << 19 : 0);
+  const { fs, status } = hart.registers;
+  const low = status | (fs << 13);
   // UXL is 2 (64 bits); SD sums up FS, the only extension state there is.
   return BigInt(low) | (2n << 32n) | (fs === 3 ? 1n << 63n : 0n);
 }
 
 function writeSstatus(hart: Hart, value: bigint): void {
   const low = Number(value & 0xffffffffn);
-  hart.sie = (low & (1 << 1)) !== 0;
-  hart.spie = (low & (1 << 5)) !== 0;
-  hart.spp = (low & (1 << 8)) === 0 ? USER : SUPERVISOR;
+  hart.sie = (low & STATUS.sie) !== 0;
+  hart.spie = (low & STATUS.spie) !== 0;
+  hart.spp = (low & STATUS.spp) === 0 ? USER : SUPERVISOR;
   hart.registers.fs = (low >>> 13) & 3;
-  const sum = (low & (1 << 18)) !== 0;
-  const mxr = (low & (1 << 19)) !== 0;
+  const sum = (low & STATUS.sum) !== 0;
+  const mxr = (low & STATUS.mxr) !== 0;
   if (mxr !== hart.mxr) {
     hart.mxr = mxr;
     hart.sum = sum;

@@ -18,12 +18,23 @@ export interface HartRegisters {
   frm: number;
   /** Floating-point state: 0 off, 1 initial, 2 clean, 3 dirty. */
   fs: number;
+  /** The bits of sstatus that are in STATUS. */
+  status: number;
   getX(index: number): bigint;
   /** Writing register 0 does nothing. */
   setX(index: number, value: bigint): void;
   getF(index: number): bigint;
   setF(index: number, value: bigint): void;
 }
+
+/** Bits of sstatus that are flags of the hart. */
+export const STATUS = {
+  sie: 1 << 1,
+  spie: 1 << 5,
+  spp: 1 << 8,
+  sum: 1 << 18,
+  mxr: 1 << 19,
+} as const;
 
 export type Privilege = 0 | 1;
 export const USER = 0;
@@ -59,11 +70,6 @@ export class Hart {
   readonly registers: HartRegisters;
   readonly ports: HartPorts;
   privilege: Privilege = SUPERVISOR;
-  sie = false;
-  spie = false;
-  spp: Privilege = USER;
-  sum = false;
-  mxr = false;
   stvec = 0n;
   sscratch = 0n;
   sepc = 0n;
@@ -89,6 +95,44 @@ export class Hart {
     this.ports = ports;
   }
 
+  #flag(bit: number): boolean {
+    return (this.registers.status & bit) !== 0;
+  }
+  #setFlag(bit: number, on: boolean): void {
+    const { status } = this.registers;
+    this.registers.status = on ? status | bit : status & ~bit;
+  }
+  get sie(): boolean {
+    return this.#flag(STATUS.sie);
+  }
+  set sie(on: boolean) {
+    this.#setFlag(STATUS.sie, on);
+  }
+  get spie(): boolean {
+    return this.#flag(STATUS.spie);
+  }
+  set spie(on: boolean) {
+    this.#setFlag(STATUS.spie, on);
+  }
+  get spp(): Privilege {
+    return this.#flag(STATUS.spp) ? SUPERVISOR : USER;
+  }
+  set spp(privilege: Privilege) {
+    this.#setFlag(STATUS.spp, privilege === SUPERVISOR);
+  }
+  get sum(): boolean {
+    return this.#flag(STATUS.sum);
+  }
+  set sum(on: boolean) {
+    this.#setFlag(STATUS.sum, on);
+  }
+  get mxr(): boolean {
+    return this.#flag(STATUS.mxr);
+  }
+  set mxr(on: boolean) {
+    this.#setFlag(STATUS.mxr, on);
+  }
+
   /** As after power-on: supervisor mode, no translation, every register and CSR at its reset value. */
   reset(): void {
     const { registers, satp } = this;
@@ -99,8 +143,7 @@ export class Hart {
     registers.pc = 0n;
     registers.fs = registers.frm = registers.fflags = 0;
     this.privilege = SUPERVISOR;
-    this.spp = USER;
-    this.sie = this.spie = this.sum = this.mxr = false;
+    registers.status = 0;
     this.stvec = this.sscratch = this.sepc = this.scause = this.stval = 0n;
     this.enabled = this.scounteren = this.senvcfg = 0;
     this.stimecmp = 0xffffffffffffffffn;
@@ -116,6 +159,11 @@ export class Hart {
     if (this.ports.timeReached(this.stimecmp)) bits |= 1 << INTERRUPT.timer;
     if (this.ports.externalInterrupt()) bits |= 1 << INTERRUPT.external;
     return bits;
+  }
+
+  /** Whether an enabled interrupt is pending, be they taken now or not. */
+  interruptWaits(): boolean {
+    return this.enabled !== 0 && (this.pending() & this.enabled) !== 0;
   }
 
   /** The interrupt to take now, by priority; undefined if none. */

@@ -27,9 +27,16 @@ function impossible(op: IrOp, opOf: (value: Value) => IrOp | undefined): boolean
 export const isFlagsAccess = ({ instruction, fields }: RegionInstruction): boolean =>
   instruction.extension === "zicsr" && fields.imm === CSR.fflags;
 
+/** Interrupts off or on; whether the operand names nothing else is looked at when it runs. */
+export function isStatusAccess({ instruction, fields }: RegionInstruction): boolean {
+  if (fields.imm !== CSR.sstatus) return false;
+  const { name } = instruction;
+  return name === "csrrs" || name === "csrrc" || name === "csrrsi" || name === "csrrci";
+}
+
 /** Registers and memory by the fast paths only: no privileged state, no exact floating point. */
 export function isCompilable(candidate: RegionInstruction): boolean {
-  if (isFlagsAccess(candidate)) return true;
+  if (isFlagsAccess(candidate) || isStatusAccess(candidate)) return true;
   const { instruction, fields } = candidate;
   const { ops, exit } = instruction.block;
   if ((exit.kind === "next" || exit.kind === "jump") && exit.leave) return false;

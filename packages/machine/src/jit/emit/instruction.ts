@@ -18,6 +18,15 @@ import type { IrBlock, IrOp, IrType, RegisterRef, Value } from "../../ir/types.t
 import { operands } from "../../ir/validate.ts";
 import { STATE } from "../../memory/layout.ts";
 import type { MemoryName } from "../../wasm/code.ts";
+import {
+  emitSwitch,
+  pushInterruptible,
+  pushOtherBits,
+  pushStatus,
+  SET_BITS,
+} from "../../interp/status.ts";
+import { CSR } from "../../isa/riscv64/csr.ts";
+import { USER } from "../../isa/riscv64/hart.ts";
 import type { RegionInstruction } from "../analyse/graph.ts";
 import { registerNumber } from "../analyse/registers.ts";
 import type { RegionContext } from "./context.ts";
@@ -186,8 +195,31 @@ export class InstructionEmitter {
     return { type: "i64", cheap: true, push, pushWord: () => void code.get(old) };
   }
 
+  /** Of sstatus: interrupts off, or on while none is pending. */
+  #accessStatus(op: IrOp & { readonly op: "call" }): Emitted {
+    const { code, pool, privilege } = this.#c;
+    const [, operation, operand] = op.args.map((value) => this.value(value));
+    const bits = this.#values.settle(present(operand, "an operand"));
+    const side = (): void => this.#side(LEFT_BY.instruction);
+    if (privilege === USER) code.i32(1).if(side);
+    pushOtherBits(code, bits);
+    code.unlikely().if(side);
+    if (operation?.known === SET_BITS) {
+      pushInterruptible(code, bits);
+      code.unlikely().if(side);
+    }
+    const old = pool.take("i64");
+    pushStatus(code, pool.take("i32"));
+    code.set(old);
+    emitSwitch(code, present(operation?.known, "an operation"), bits);
+    return this.#values.inLocal("i64", old);
+  }
+
   #call(op: IrOp & { readonly op: "call" }): Emitted {
-    if (op.helper === "csr") return this.#accessFlags(op);
+    if (op.helper === "csr") {
+      const { imm } = this.#instruction.fields;
+      return imm === CSR.sstatus ? this.#accessStatus(op) : this.#accessFlags(op);
+    }
     const { code, pool } = this.#c;
     const [a = 0, b = 0] = op.args.map((value) => this.#values.settle(this.value(value)));
     const temporary = (): number => pool.take("i64");

@@ -24,6 +24,7 @@ const b = (f3: number, rs1: number, rs2: number, imm: number): number =>
 /** Encodings; immediates of branches and jumps are distances in bytes. */
 export const asm = {
   addi: (rd: number, rs1: number, imm: number): number => i(imm, rs1, 0, rd, 0x13),
+  andi: (rd: number, rs1: number, imm: number): number => i(imm, rs1, 7, rd, 0x13),
   slli: (rd: number, rs1: number, n: number): number => i(n, rs1, 1, rd, 0x13),
   addw: (rd: number, rs1: number, rs2: number): number => r(0, rs2, rs1, 0, rd, 0x3b),
   sllw: (rd: number, rs1: number, rs2: number): number => r(0, rs2, rs1, 1, rd, 0x3b),
@@ -48,6 +49,7 @@ export const asm = {
   jalr: (rd: number, rs1: number, imm = 0): number => i(imm, rs1, 0, rd, 0x67),
   csrrw: (rd: number, csr: number, rs1: number): number => i(csr, rs1, 1, rd, 0x73),
   csrrs: (rd: number, csr: number, rs1: number): number => i(csr, rs1, 2, rd, 0x73),
+  csrrsi: (rd: number, csr: number, bits: number): number => i(csr, bits, 6, rd, 0x73),
   csrrci: (rd: number, csr: number, bits: number): number => i(csr, bits, 7, rd, 0x73),
   fld: (rd: number, rs1: number, imm: number): number => i(imm, rs1, 3, rd, 0x07),
   fsd: (rs2: number, rs1: number, imm: number): number => s(imm, rs2, rs1, 3, 0x27),

@@ -6,6 +6,7 @@
 import { present } from "@blixard/std";
 import type { Prng } from "@blixard/std";
 import { CSR } from "../../isa/riscv64/csr.ts";
+import { STATUS } from "../../isa/riscv64/hart.ts";
 import { INSTRUCTIONS } from "../../isa/riscv64/decode.ts";
 import type { Instruction } from "../../isa/riscv64/encoding.ts";
 
@@ -184,6 +185,8 @@ function encoding(random: Prng, row: Instruction): number {
     const csr = random.chance(0.02) ? CSR.satp : pick(random, CSRS);
     bits = setField(bits, 20, 12, csr);
     if (csr === CSR.satp) bits = setField(bits, 15, 5, 7);
+    // SIE alone, as kernels do it: the executions have a way of their own for it.
+    if (csr === CSR.sstatus && random.chance(0.5)) bits = setField(bits, 15, 5, STATUS.sie);
   }
   return bits >>> 0;
 }
