@@ -223,6 +223,19 @@ test("a missing segment is rot at its start", () => {
   assert.equal(later.contents.entries.length, kept.length + 120);
 });
 
+// Found by the simulator: a damaged member came back in an earlier term, and could vote twice in one.
+test("term and vote survive the loss of the segment that they were written to", () => {
+  const disk = new MemoryDisk();
+  const life = openLog(disk);
+  appendDurably(disk, life, [entry(1, 1, bytesOf(20, 1))], hardState(1, 0));
+  appendDurably(disk, life, [], hardState(3, 2));
+  appendDurably(disk, life, [entry(2, 3, bytesOf(20, 2))]);
+  disk.drop(SEGMENT);
+  const { damage, contents } = recoverFrom(disk);
+  assert.equal(damage?.reason, "the segment is missing");
+  assert.deepEqual([contents.hardState.term, contents.hardState.vote], [3, 2]);
+});
+
 test("bytes of another life of a segment never validate", () => {
   const disk = filled(3);
   const stale = disk.bytes(SEGMENT);

@@ -354,8 +354,8 @@ export class Log {
   }
 
   /**
-   * A slot stands behind the segment that it speaks of. In the watermark file it stands as well where a
-   * segment is opened, or alone where there is no segment with slots.
+   * A slot stands behind the segment that it speaks of. In the watermark file it stands as well where
+   * a segment is opened or term or vote are new: they survive the loss of the segment as a whole.
    */
   #slotWrites(slot: Slot, home: Segment | undefined, isOpening: boolean): WriteOp[] {
     const data = this.#room.slot(slot);
@@ -365,7 +365,8 @@ export class Log {
       const path = joinPath(this.#deps.dir, segmentName(home.segment));
       writes.push({ kind: "write", path, offset: home.sizeBytes + at, data });
     }
-    if (home?.hasSlots !== true || isOpening) {
+    const isVote = slot.term !== this.#slot.term || slot.vote !== this.#slot.vote;
+    if (home?.hasSlots !== true || isOpening || isVote) {
       const path = joinPath(this.#deps.dir, WATERMARK_NAME);
       writes.push({ kind: "write", path, offset: at, data });
     }

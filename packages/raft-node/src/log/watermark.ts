@@ -3,10 +3,11 @@
  *
  * The rule. A batch is acknowledged only when BOTH its bytes in the segment AND its slot are durable.
  * A slot stands behind the log area of the segment that it speaks of, so that one sync covers both;
- * those of a batch that opens a segment, and those that no batch comes with, stand in the watermark
- * file as well, so that a segment lost as a whole is missed. Slot n says: everything before
- * (segment, offset) was acknowledged, because batch n was only submitted after batch n-1 had been. It
- * also carries a copy of batch n itself (the mirror). Hence after a crash
+ * those of a batch that opens a segment, or brings another term or vote, stand in the watermark file
+ * as well, so that a segment lost as a whole is missed, and term and vote are not lost with it.
+ * Slot n says: everything before (segment, offset) was acknowledged, because batch n was only
+ * submitted after batch n-1 had been. It also carries a copy of batch n itself (the mirror). Hence
+ * after a crash
  *   - below `offset`, a bad record is rot;
  *   - batch n bad in the segment but whole in the mirror: it is written back; whether it was torn (never
  *     acknowledged) or has rotted no longer matters, as completing a batch that was in flight is allowed;
