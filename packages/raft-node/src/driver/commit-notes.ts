@@ -10,12 +10,19 @@ import type { Message } from "@blixard/raft";
 /** For so many ticks after it forwarded something, a peer is told at once. */
 const EAGER_TICKS = 20;
 
+interface Note {
+  readonly message: Message;
+  /** It has waited for one `later` already, and goes with the next. */
+  isOld: boolean;
+}
+
 export class CommitNotes {
   readonly #send: (message: Message) => void;
   /** Absent: there is no clock for it, and nothing waits. */
   readonly #later: ((run: () => void) => void) | undefined;
-  readonly #held = new Map<PeerId, Message>();
+  readonly #held = new Map<PeerId, Note>();
   readonly #eagerUntil = new Map<PeerId, number>();
+  #isFlushDue = false;
   #tick = 0;
 
   constructor(send: (message: Message) => void, later: ((run: () => void) => void) | undefined) {
@@ -33,7 +40,8 @@ export class CommitNotes {
   /** The peer waits for what it forwarded. */
   onForward(peer: PeerId): void {
     this.#eagerUntil.set(peer, this.#tick + EAGER_TICKS);
-    this.#release(peer);
+    const note = this.#held.get(peer);
+    if (note !== undefined) this.#release(peer, note);
   }
 
   /** False when the message is to be sent by the caller, now. */
@@ -45,20 +53,28 @@ export class CommitNotes {
       return false;
     }
     if (this.#eagerUntil.has(message.to)) return false;
-    if (this.#held.size === 0) this.#later(() => this.#flush());
-    this.#held.set(message.to, message);
+    const isOld = this.#held.get(message.to)?.isOld ?? false;
+    this.#held.set(message.to, { message, isOld });
+    this.#schedule(this.#later);
     return true;
   }
 
-  #release(peer: PeerId): void {
-    const message = this.#held.get(peer);
-    if (message === undefined) return;
-    this.#held.delete(peer);
-    this.#send(message);
+  #schedule(later: (run: () => void) => void): void {
+    if (this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    later(() => {
+      this.#isFlushDue = false;
+      for (const [peer, note] of this.#held) {
+        if (note.isOld) this.#release(peer, note);
+        else note.isOld = true;
+      }
+      if (this.#held.size > 0) this.#schedule(later);
+    });
   }
 
-  #flush(): void {
-    for (const peer of this.#held.keys()) this.#release(peer);
+  #release(peer: PeerId, { message }: Note): void {
+    this.#held.delete(peer);
+    this.#send(message);
   }
 
   clear(): void {

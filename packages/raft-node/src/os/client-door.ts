@@ -15,6 +15,7 @@ import { assert, fail } from "@blixard/std";
 import type { RaftCluster } from "../cluster/cluster.ts";
 import type { ClusterMachine } from "../cluster/types.ts";
 import { DOOR_CONNECTIONS_MAX, DOOR_TOKEN_BYTES_MAX } from "../limits.ts";
+import { adoptSocket } from "./adopted-socket.ts";
 import { DoorConnection } from "./door-connection.ts";
 import type { Role } from "./door-connection.ts";
 
@@ -69,7 +70,10 @@ export async function openClientDoor<C, R, Q, A>(
     });
     connections.add(connection);
   };
-  const server = tls === undefined ? createServer(accept) : createTlsServer(tls, accept);
+  const server =
+    tls === undefined
+      ? createServer({ pauseOnConnect: true }, (socket) => accept(adoptSocket(socket)))
+      : createTlsServer(tls, accept);
   await listening(server, host, port);
   // Safe: a server that listens on a host and port has such an address.
   const bound = server.address() as AddressInfo;
