@@ -8,6 +8,8 @@ import type { LeaseMessage } from "./codec.ts";
 
 class Bench {
   nowMs = 1000;
+  /** For how long the machine has slept. */
+  sleptMs = 0;
   leader: PeerId | 0 = as<PeerId>(2);
   recorded: number | undefined = 4;
   running = 0;
@@ -19,7 +21,7 @@ class Bench {
   constructor() {
     const clock: Clock = {
       monotonicMs: () => this.nowMs,
-      bootMs: () => this.nowMs,
+      bootMs: () => this.nowMs + this.sleptMs,
       wallMs: () => 0,
     };
     this.client = new LeaseClient({
@@ -106,4 +108,32 @@ test("an epoch under which VMs still run is renewed; a refusal ends it", () => {
   assert.equal(bench.client.current(), undefined);
   assert.equal(bench.log.at(-1), "kill");
   bench.client.reply({ kind: "renew", nodeId: nodeId(1), requestId: 1, leaseEpoch: 1 });
+});
+
+test("after a suspension nothing is held any more, also before the first tick", () => {
+  const bench = new Bench();
+  bench.client.begin(4);
+  bench.client.tick();
+  bench.grant();
+  assert.equal(bench.client.current()?.epoch, 4);
+  // Each clock by itself still lies before its deadline.
+  bench.sleptMs = DEFAULT_LEASE_OPTIONS.maxClockJumpMs + 1;
+  assert.equal(bench.client.current(), undefined);
+  bench.client.tick();
+  assert.equal(bench.log.at(-1), "kill");
+});
+
+test("suspensions too short to notice add up to the end of the lease", () => {
+  const bench = new Bench();
+  bench.client.begin(4);
+  bench.client.tick();
+  bench.grant();
+  const { stopAfterMs, maxClockJumpMs } = DEFAULT_LEASE_OPTIONS;
+  for (let n = 1; n * maxClockJumpMs < stopAfterMs; n++) {
+    bench.sleptMs = n * maxClockJumpMs;
+    assert.equal(bench.client.current()?.epoch, 4);
+    bench.client.tick();
+  }
+  bench.sleptMs = stopAfterMs;
+  assert.equal(bench.client.current(), undefined);
 });

@@ -9,6 +9,7 @@ import type { LeaseOptions } from "../types.ts";
 import type { LeaseMessage } from "./codec.ts";
 import {
   createHolder,
+  heldLease,
   type HolderClock,
   type HolderEffect,
   holderReply,
@@ -40,8 +41,6 @@ export class LeaseClient {
   readonly #deps: LeaseClientDeps;
   /** Absent until begin(): before, nothing is renewed and nothing may run. */
   #holder: LeaseHolder | undefined;
-  #deadlineMs = 0;
-  #heldEpoch: number | undefined;
   #acquiring = false;
 
   constructor(deps: LeaseClientDeps) {
@@ -60,11 +59,9 @@ export class LeaseClient {
     });
   }
 
-  /** The lease held right now, if its deadline has not passed. */
+  /** The lease held right now; none once a clock says that it is over, though no tick has seen it. */
   current(): { epoch: number; deadlineMonotonicMs: number } | undefined {
-    if (this.#heldEpoch === undefined) return undefined;
-    if (this.#deps.clock.monotonicMs() >= this.#deadlineMs) return undefined;
-    return { epoch: this.#heldEpoch, deadlineMonotonicMs: this.#deadlineMs };
+    return this.#holder === undefined ? undefined : heldLease(this.#holder, this.#now());
   }
 
   /** Call it several times per `renewEveryMs`. */
@@ -94,12 +91,9 @@ export class LeaseClient {
           this.#sendRenew(effect);
           break;
         case "extend":
-          this.#deadlineMs = effect.deadlineMonotonicMs;
-          this.#heldEpoch = effect.leaseEpoch;
           this.#deps.extend(effect.deadlineMonotonicMs);
           break;
         case "expired":
-          this.#heldEpoch = undefined;
           this.#deps.note("warn", { why: effect.reason }, "lease over: stopping every VM");
           this.#deps.killAll((isDead) => {
             // The supervisors kill by the same deadline on their own; acquire waits for the outcome.

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { DEFAULT_LEASE_OPTIONS, LEASE_REQUESTS_MAX } from "../limits.ts";
 import {
   createHolder,
-  holderMayRun,
+  heldLease,
   holderReply,
   holderTick,
   type HolderEffect,
@@ -38,7 +38,7 @@ test("a fresh node acquires from its record's epoch, again while nothing comes o
   assert.deepEqual(holderTick(holder, at(1010, { leaseEpoch: 4 })), ask);
   const renew = holderTick(holder, at(1100, { leaseEpoch: 5 }));
   assert.deepEqual(kinds(renew), ["sendRenew"]);
-  assert.equal(holderMayRun(holder, at(1100)), false, "nothing runs before the first grant");
+  assert.equal(heldLease(holder, at(1100)), undefined, "nothing runs before the first grant");
 });
 
 test("acquire is held back while anything still runs", () => {
@@ -54,8 +54,8 @@ test("a grant counts from the sending of its request, however late it comes", ()
   assert.deepEqual(holderReply(holder, granted(2)), [
     { kind: "extend", deadlineMonotonicMs: 5500, deadlineBootMs: 5500, leaseEpoch: 1 },
   ]);
-  assert.equal(holderMayRun(holder, at(5499)), true);
-  assert.equal(holderMayRun(holder, at(5500)), false);
+  assert.deepEqual(heldLease(holder, at(5499)), { epoch: 1, deadlineMonotonicMs: 5500 });
+  assert.equal(heldLease(holder, at(5500)), undefined);
 });
 
 test("answers out of order never move the deadline back; each counts once", () => {
@@ -77,7 +77,7 @@ test("without grants the VMs are killed at the deadline, then a new epoch is nee
   }
   const [expired] = holderTick(holder, at(4500, { leaseEpoch: 1, runningVms: 1 }));
   assert.equal(expired?.kind, "expired");
-  assert.equal(holderMayRun(holder, at(4500)), false);
+  assert.equal(heldLease(holder, at(4500)), undefined);
   assert.deepEqual(holderReply(holder, granted(5)), [], "too late");
   assert.deepEqual(holderTick(holder, at(4600, { leaseEpoch: 1, runningVms: 1 })), []);
   assert.deepEqual(holderTick(holder, at(4700, { leaseEpoch: 1 })), [
@@ -144,7 +144,7 @@ test("a daemon that comes back renews the epoch under which its VMs run, or give
   assert.deepEqual(holderTick(holder, at(100, { leaseEpoch: 6 })), [
     { kind: "sendRenew", requestId: 1000, leaseEpoch: 6, sentAtMs: 100 },
   ]);
-  assert.equal(holderMayRun(holder, at(100)), false, "the supervisors know the old deadline");
+  assert.equal(heldLease(holder, at(100)), undefined, "the supervisors know the old deadline");
   assert.deepEqual(holderReply(holder, granted(999, 6)), [], "an answer to its earlier life");
   assert.deepEqual(holderReply(holder, granted(1000, 6)), [
     { kind: "extend", deadlineMonotonicMs: 4600, deadlineBootMs: 4600, leaseEpoch: 6 },

@@ -135,10 +135,9 @@ function deadlineFrom(holder: LeaseHolder, at: HolderClock): Deadline {
   return { monotonicMs: at.monotonicMs + stopAfterMs, bootMs: at.bootMs + stopAfterMs };
 }
 
-/** Why the lease is over by the clocks, if it is. Also remembers the clocks for the next call. */
+/** Why the lease is over by the clocks, if it is. */
 function clockProblem(holder: LeaseHolder, now: HolderClock): string | undefined {
   const { last, deadline, options } = holder;
-  holder.last = { monotonicMs: now.monotonicMs, bootMs: now.bootMs };
   if (last !== undefined) {
     const jumpMs = now.bootMs - last.bootMs - (now.monotonicMs - last.monotonicMs);
     if (Math.abs(jumpMs) > options.maxClockJumpMs) {
@@ -150,6 +149,13 @@ function clockProblem(holder: LeaseHolder, now: HolderClock): string | undefined
   // Both clocks count, so that many jumps too small to notice cannot add up.
   if (now.monotonicMs < deadline.monotonicMs && now.bootMs < deadline.bootMs) return undefined;
   return `no renewal was granted for ${options.stopAfterMs} ms`;
+}
+
+/** The same, and the clocks are remembered for the next look at them. */
+function lookAtClocks(holder: LeaseHolder, now: HolderClock): string | undefined {
+  const problem = clockProblem(holder, now);
+  holder.last = { monotonicMs: now.monotonicMs, bootMs: now.bootMs };
+  return problem;
 }
 
 function noteEpoch(holder: LeaseHolder, epoch: number | undefined): void {
@@ -193,7 +199,7 @@ function tickWith(holder: LeaseHolder, tick: HolderTick): HolderEffect[] {
 
 /** Call it several times per `renewEveryMs`, and carry the effects out in their order. */
 export function holderTick(holder: LeaseHolder, tick: HolderTick): HolderEffect[] {
-  const problem = clockProblem(holder, tick);
+  const problem = lookAtClocks(holder, tick);
   noteEpoch(holder, tick.leaseEpoch);
   const effects: HolderEffect[] = [];
   if (problem !== undefined && holder.phase !== "needsLease") {
@@ -214,7 +220,7 @@ export function holderReply(
   now?: HolderClock,
 ): HolderEffect[] {
   if (holder.phase === "needsLease") return [];
-  const problem = now === undefined ? undefined : clockProblem(holder, now);
+  const problem = now === undefined ? undefined : lookAtClocks(holder, now);
   if (problem !== undefined) return [giveUp(holder, problem)];
   const at = holder.requests.findIndex(({ requestId }) => requestId === reply.requestId);
   const request = holder.requests[at];
@@ -236,13 +242,17 @@ export function holderReply(
   return [{ kind: "extend", deadlineMonotonicMs, deadlineBootMs, leaseEpoch }];
 }
 
-/** Whether VMs may run now: a grant was received and its deadline lies ahead. */
-export function holderMayRun(holder: LeaseHolder, now: HolderClock): boolean {
-  const { deadline } = holder;
-  return (
-    holder.phase === "held" &&
-    deadline !== undefined &&
-    now.monotonicMs < deadline.monotonicMs &&
-    now.bootMs < deadline.bootMs
-  );
+/**
+ * The lease under which VMs may be started now: a grant was received, its deadline lies ahead, and the
+ * clocks say that the machine has not slept since. Whoever asks after a suspension may be the first to
+ * look at the clocks, before any tick.
+ */
+export function heldLease(
+  holder: LeaseHolder,
+  now: HolderClock,
+): { readonly epoch: number; readonly deadlineMonotonicMs: number } | undefined {
+  const { phase, deadline, leaseEpoch } = holder;
+  if (phase !== "held" || deadline === undefined) return undefined;
+  if (clockProblem(holder, now) !== undefined) return undefined;
+  return { epoch: leaseEpoch, deadlineMonotonicMs: deadline.monotonicMs };
 }

@@ -24,7 +24,7 @@ import {
 } from "./grantor.ts";
 import {
   createHolder,
-  holderMayRun,
+  heldLease,
   holderReply,
   holderTick,
   type HolderEffect,
@@ -215,7 +215,8 @@ class LeaseWorld {
     const record = this.world.node(1);
     if (this.alive !== undefined || this.#holder?.leaseEpoch !== leaseEpoch) return;
     if (record.state !== "up" || record.leaseEpoch !== leaseEpoch) return;
-    if (this.#stalledUntilMs > this.realMs || !holderMayRun(this.#holder, this.#clocks())) return;
+    if (this.#stalledUntilMs > this.realMs || heldLease(this.#holder, this.#clocks()) === undefined)
+      return;
     this.alive = leaseEpoch;
   }
 
