@@ -1,7 +1,7 @@
 /** What raft-node asks of its user and offers to it. All I/O goes through the ports of std. */
 
 import type { Compression } from "./snapshot/packing.ts";
-import type { ConfState, RaftStatus } from "@blixard/raft";
+import type { ConfState, RaftConfig, RaftStatus } from "@blixard/raft";
 import type {
   Clock,
   Disk,
@@ -52,7 +52,22 @@ export interface RaftNodeOptions {
   readonly snapshotEveryMs?: number;
   /** Leaders keep a lease (RaftConfig.reads of the protocol), which `leaseRead` uses. */
   readonly leaseReads?: boolean;
+  /** Parts of the protocol that are on, and windows that are large, unless said otherwise here. */
+  readonly protocol?: ProtocolTuning;
 }
+
+export type ProtocolTuning = Partial<
+  Pick<
+    RaftConfig,
+    | "preVote"
+    | "checkQuorum"
+    | "maxAppendBytes"
+    | "maxInflight"
+    | "maxInflightBytes"
+    | "maxUncommittedBytes"
+    | "maxApplyBytes"
+  >
+>;
 
 export interface RaftNodeDeps<Response> {
   readonly disk: Disk;

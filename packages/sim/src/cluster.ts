@@ -14,6 +14,8 @@ const CHANGE_DEADLINE_MS = 4000;
 const PROMOTE_LAG = 20;
 /** Chance that the operator goes through a joint configuration. */
 const JOINT = 0.5;
+/** Chance, each time it looks, that the operator leaves a joint configuration as it is. */
+const LINGER = 0.5;
 
 export type Part = "voter" | "learner" | "none";
 
@@ -27,6 +29,8 @@ export class Cluster<R> {
   /** What the operator wants each machine to be, by machine - 1. */
   readonly wanted: Part[] = [];
   memberChanges = 0;
+  /** Learners that the operator made voters while they were far behind. */
+  promotedLagging = 0;
   /** Called when a machine that was meant to change its part has. */
   onChanged: (machine: number) => void = () => undefined;
   /** Whether the operator works at all; the control plane has a leader loop of its own for that. */
@@ -127,6 +131,7 @@ export class Cluster<R> {
       const what = changes.map(({ op, peer }) => `${op} p${peer}`).join(", ");
       this.world.note(leader.id, `proposes ${what || "to leave the joint configuration"}`);
     }
+    this.#countLagging(leader, changes);
     leader.raft.changeMembership(change, deadlineMs, (result) => {
       this.#isChanging = false;
       if (!result.ok) return;
@@ -142,22 +147,41 @@ export class Cluster<R> {
     });
   }
 
+  #countLagging(leader: Machine<R>, changes: readonly ConfChange[]): void {
+    const state = leader.raft?.protocol();
+    if (state === undefined) return;
+    for (const { op, peer } of changes) {
+      const match = state.progress.get(peer)?.match ?? 0;
+      if (op === "addVoter" && match + PROMOTE_LAG < state.commit) this.promotedLagging++;
+    }
+  }
+
+  /** What the operator still has to do, as far as the leader knows; undefined: nothing. */
+  unfinished(leader: Machine<R>): string | undefined {
+    if (!this.#operates) return undefined;
+    const { voters = [], votersOutgoing = [] } = leader.raft?.protocol()?.conf ?? {};
+    if (votersOutgoing.length > 0) return `${voters.join()} & ${votersOutgoing.join()} is joint`;
+    const left = this.#steps(leader, true).map(({ op, peer }) => `${op} p${peer}`);
+    return left.length === 0 ? undefined : `${left.join(", ")} is left to be done`;
+  }
+
   /** One step, or several of them through a joint configuration; undefined when all is as wanted. */
   #nextChange(leader: Machine<R>): AnyConfChange | undefined {
     const conf = leader.raft?.protocol()?.conf;
     if (conf === undefined) return undefined;
     if (conf.votersOutgoing.length > 0) {
-      return conf.autoLeave ? undefined : { transition: "auto", changes: [] };
+      if (conf.autoLeave || this.#random.chance(LINGER)) return undefined;
+      return { transition: "auto", changes: [] };
     }
-    const steps = this.#steps(leader);
-    const [first] = steps;
-    if (first === undefined || !this.#random.chance(JOINT)) return first;
+    if (!this.#random.chance(JOINT)) return this.#steps(leader, false)[0];
+    const steps = this.#steps(leader, true);
+    if (steps.length === 0) return undefined;
     const transition = (["auto", "implicit", "explicit"] as const)[this.#random.below(3)];
     return { transition: transition ?? "auto", changes: steps };
   }
 
   /** All that separates the membership from the wanted one, each step good by itself. */
-  #steps(leader: Machine<R>): ConfChange[] {
+  #steps(leader: Machine<R>, isJoint: boolean): ConfChange[] {
     const state = leader.raft?.protocol();
     if (state === undefined) return [];
     const { voters, learners } = state.conf;
@@ -172,20 +196,26 @@ export class Cluster<R> {
       const isLearner = learners.includes(peer);
       if (wanted === "none" || (wanted === "learner" && isVoter)) {
         // The leader itself would have to hand over first; it is left for the next time.
-        if ((!isVoter && !isLearner) || peer === leader.peer || (isVoter && left <= 2)) continue;
+        const isLast = isVoter && (left <= 2 || (peer === leader.peer && !isJoint));
+        if ((!isVoter && !isLearner) || isLast) continue;
         if (isVoter) left--;
-        steps.push({ op: "removeMember", peer, context });
+        // A voter becomes a learner by way of a joint configuration, or not at all.
+        const op = wanted === "learner" && isJoint ? "addLearner" : "removeMember";
+        steps.push({ op, peer, context });
         continue;
       }
       if (isVoter || (isLearner && wanted === "learner") || !host.up || !isRecovered) continue;
       if (!isLearner) {
-        steps.push({ op: "addLearner", peer, context });
+        // Who may be made a voter however far behind may be one at once.
+        const isAtOnce = isJoint && wanted === "voter" && this.plan.promoteLag !== undefined;
+        steps.push({ op: isAtOnce ? "addVoter" : "addLearner", peer, context });
         continue;
       }
       const progress = state.progress.get(peer);
       if (progress === undefined || !progress.active || progress.match === 0) continue;
-      if (progress.match + PROMOTE_LAG >= state.commit)
+      if (progress.match + (this.plan.promoteLag ?? PROMOTE_LAG) >= state.commit) {
         steps.push({ op: "addVoter", peer, context });
+      }
     }
     return steps;
   }

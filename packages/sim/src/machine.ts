@@ -100,7 +100,10 @@ export class Machine<R> {
   /** To be called after everything that may have changed the node's state. */
   observe(): void {
     const state = this.isRecovered ? this.raft?.protocol() : undefined;
-    if (state !== undefined) this.#deps.checker.observe(this.host, this.peer, state);
+    if (state === undefined) return;
+    const { checker } = this.#deps;
+    checker.observe(this.host, this.peer, state);
+    checker.features.observe(this.peer, this.host.incarnation, state);
   }
 
   start(): void {
@@ -127,6 +130,7 @@ export class Machine<R> {
         maxProposalBytes: 64 * 1024,
         maxPendingProposals: 256,
         leaseReads: cluster.leaseReads,
+        ...(cluster.protocol === undefined ? {} : { protocol: cluster.protocol }),
       },
       {
         disk: this.disk,

@@ -9,6 +9,7 @@
  * its own, `itemRandom(plan.seed, item.id)`, so what one item does never shifts another's chances.
  */
 
+import type { ProtocolTuning } from "@blixard/raft-node";
 import { Prng } from "@blixard/std";
 
 export const PLAN_VERSION = 1;
@@ -94,6 +95,10 @@ export interface ClusterPlan {
   readonly snapshotEveryBytes: number;
   /** Leaders answer reads by their lease, and clocks keep to what leases assume of them. */
   readonly leaseReads: boolean;
+  /** Optional parts of the protocol that are off, and windows that are small; absent: as shipped. */
+  readonly protocol?: ProtocolTuning;
+  /** How far behind the leader's commit a learner may be made a voter; absent: a little. */
+  readonly promoteLag?: number;
   /** One-way delay of a healthy link. */
   readonly linkUs: readonly [min: number, max: number];
   /** One operation of a healthy disk; a sync takes ten times as long. */

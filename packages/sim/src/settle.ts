@@ -125,7 +125,7 @@ export class Settling<R> {
       if (!machine.isServing) return `n${id} is down${machine.isBroken ? ", broken" : ""}`;
     }
     if (leader === undefined || !this.core.includes(leader.id)) return "nobody in it leads";
-    return this.#workload.unsettled(this.#members());
+    return cluster.unfinished(leader) ?? this.#workload.unsettled(this.#members());
   }
 
   /** Those of the core that belong to the cluster now. */

@@ -7,6 +7,7 @@ import { Prng } from "@blixard/std";
 import { kindsOf, MEDIA_KINDS, shapeOf, type ShapeContext } from "./atlas.ts";
 import { FILE_CLASSES } from "./io/disk-faults.ts";
 import { drawLeaseStorm } from "./lease-storm.ts";
+import { drawFeatures, drawMembershipScenes } from "./membership-scenes.ts";
 import {
   type ClusterPlan,
   type FaultItem,
@@ -173,7 +174,8 @@ export function drawPlan(seed: number, profile: Profile): Plan {
     Math.imul(seed + 1, 0x9e3779b1) ^ (PROFILES.indexOf(profile) * 0x01000193),
   );
   const drawn = drawKinds(random, profile);
-  const cluster = drawCluster(random, profile, drawn.includes("membershipChurn"));
+  const shipped = drawCluster(random, profile, drawn.includes("membershipChurn"));
+  const cluster = drawFeatures(seed, profile, shipped, drawn);
   const kinds = drawn.filter((kind) => kind !== "clockFreeze" || !cluster.leaseReads);
   const machines = cluster.voters + cluster.learners + cluster.spares;
   let id = 1;
@@ -190,6 +192,7 @@ export function drawPlan(seed: number, profile: Profile): Plan {
       nextId,
     ),
     ...drawStorm(seed, profile, cluster, nextId),
+    ...drawMembershipScenes(seed, profile, cluster, drawn, nextId),
   ];
   const items =
     profile === "control" ? drawnItems : [...drawLeaseStorm(seed, cluster, nextId, drawnItems)];

@@ -86,8 +86,10 @@ function playRun<R>(
   };
   const reached = (): Record<string, number> => ({
     ...workload.reached(),
+    ...cluster.checker.features.counts,
     leaders: cluster.checker.leaderChanges,
     memberChanges: cluster.memberChanges,
+    promotedLagging: cluster.promotedLagging,
     restores: cluster.machines.reduce((sum, { restores }) => sum + restores, 0),
   });
   return { workload, firings: injector.firings, reached, play };

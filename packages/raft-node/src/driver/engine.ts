@@ -41,6 +41,7 @@ import { handOver } from "./hand-over.ts";
 import { Outbox } from "./outbox.ts";
 import { Proposals } from "./proposals.ts";
 import type { ProposalHost } from "./proposals.ts";
+import { protocolOf } from "./protocol.ts";
 import { Reads } from "./reads.ts";
 import { SnapshotReceiver } from "./receiver.ts";
 import type { RecoveredNode } from "./recover.ts";
@@ -98,20 +99,7 @@ export class Engine<Response> {
     this.#life = random.u32();
     this.#policy = new SnapshotPolicy(options, deps.clock);
     this.applier = new Applier(deps.machine, deps.compression);
-    this.state = createRaft(
-      {
-        id,
-        electionTicks: options.electionTicks,
-        heartbeatTicks: options.heartbeatTicks,
-        maxAppendBytes: limits.APPEND_BYTES_MAX,
-        maxInflight: limits.APPENDS_INFLIGHT_MAX,
-        maxUncommittedBytes: limits.UNCOMMITTED_BYTES_MAX,
-        maxApplyBytes: limits.APPLY_BYTES_MAX,
-        reads: options.leaseReads === true ? "lease" : "safe",
-      },
-      recovered.restored,
-      random,
-    );
+    this.state = createRaft(protocolOf(options), recovered.restored, random);
     const host = this.#proposalHost();
     const { send } = host;
     this.proposals = new Proposals(host, id);

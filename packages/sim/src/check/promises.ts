@@ -16,6 +16,8 @@ interface Durable {
   /** Durable hard state. */
   term: number;
   vote: number;
+  /** Handed out to be written, in this life. */
+  handed: { readonly seq: number; readonly term: number; readonly vote: number }[];
   /** The highest durable index in the term that the member is in. */
   inTerm: number;
   inTermIndex: number;
@@ -28,6 +30,26 @@ interface Durable {
 
 export class Promises {
   readonly #members = new Map<number, Durable>();
+  readonly #committedOf: (index: number, term: number) => number;
+
+  /** `committedOf`: how far a log that ends with this entry is known to be committed. */
+  constructor(committedOf: (index: number, term: number) => number) {
+    this.#committedOf = committedOf;
+  }
+
+  /** Whether `voter` has written its vote for `candidate`; true where it has gone on since. */
+  hasVoted(voter: number, term: number, candidate: number): boolean {
+    const known = this.#members.get(voter);
+    if (known === undefined) return false;
+    return known.term > term || (known.term === term && known.vote === candidate);
+  }
+
+  /** Whether it has written its log up to `index` in `term`; true where it has gone on since. */
+  hasWritten(voter: number, term: number, index: number): boolean {
+    const known = this.#members.get(voter);
+    if (known === undefined) return false;
+    return known.inTerm > term || (known.inTerm === term && known.inTermIndex >= index);
+  }
 
   observe(peer: number, incarnation: number, state: RaftState): void {
     const { io } = state;
@@ -39,6 +61,7 @@ export class Promises {
         indexTerm: 0,
         term: 0,
         vote: 0,
+        handed: [],
         inTerm: state.term,
         inTermIndex: 0,
         voteTerm: state.term,
@@ -49,6 +72,7 @@ export class Promises {
       this.#members.set(peer, known);
     } else if (known.incarnation !== incarnation) {
       known.incarnation = incarnation;
+      known.handed = [];
       // Where the log ended when a vote was given that is only seen now, nobody knows.
       known.voteLastTerm = 0;
       known.voteLastIndex = 0;
@@ -65,10 +89,7 @@ export class Promises {
       known.index = io.durableIndex;
       known.indexTerm = termAt(state, io.durableIndex) ?? 0;
     }
-    if (io.hardSeq <= io.durableSeq) {
-      known.term = io.handedHard.term;
-      known.vote = io.handedHard.vote;
-    }
+    noteWritten(known, io);
     // A damaged member may come back in an earlier term; what it said in the later one was said.
     if (state.term > known.inTerm) {
       known.inTerm = state.term;
@@ -117,6 +138,23 @@ export class Promises {
       );
     }
   }
+}
+
+/** Several terms may be on their way to the disk: each is written once its own persist is. */
+function noteWritten(known: Durable, { hardSeq, durableSeq, handedHard }: RaftState["io"]): void {
+  const { handed } = known;
+  const { term, vote } = handedHard;
+  if (hardSeq > durableSeq && handed.at(-1)?.seq !== hardSeq) {
+    handed.push({ seq: hardSeq, term, vote });
+  }
+  for (let first = handed[0]; first !== undefined && first.seq <= durableSeq; first = handed[0]) {
+    known.term = first.term;
+    known.vote = first.vote;
+    handed.shift();
+  }
+  if (hardSeq > durableSeq) return;
+  known.term = term;
+  known.vote = vote;
 }
 
 /** A vote that was not there before. */

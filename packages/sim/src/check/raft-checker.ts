@@ -6,6 +6,7 @@
 import { type ConfState, type Entry, majority, type RaftState } from "@blixard/raft";
 import { digest } from "../world/hash.ts";
 import { type Host, violated, type World } from "../world/world.ts";
+import { Features } from "./features.ts";
 import { Promises } from "./promises.ts";
 
 interface Applied {
@@ -31,6 +32,8 @@ export class RaftChecker {
   leaderChanges = 0;
   highestAcked = 0;
   highestCommit = 0;
+  /** To be shown the same, after `observe`. */
+  readonly features: Features;
   readonly #world: World;
   readonly #promises = new Promises();
   readonly #seen = new Map<number, Seen>();
@@ -48,6 +51,7 @@ export class RaftChecker {
 
   constructor(world: World) {
     this.#world = world;
+    this.features = new Features(world, this.#promises);
   }
 
   observe(host: Host, peer: number, state: RaftState): void {
@@ -210,7 +214,9 @@ export class RaftChecker {
    * it for each that takes effect; without `before` the member begins anew, or leaps by a snapshot.
    */
   configured(peer: number, before: ConfState | undefined, conf: ConfState): void {
-    if (before === undefined || before.voters.length === 0 || overlap(before, conf)) return;
+    if (before === undefined || before.voters.length === 0) return;
+    leavesWhole(peer, before, conf);
+    if (overlap(before, conf)) return;
     const show = ({ voters, votersOutgoing }: ConfState): string =>
       `${voters.join(",")}${votersOutgoing.length > 0 ? ` & ${votersOutgoing.join(",")}` : ""}`;
     violated("membership safety", `p${peer} went from ${show(before)} to ${show(conf)} at once`);
@@ -254,6 +260,25 @@ export class RaftChecker {
 
 function entryTerm({ entries, offset }: RaftState["log"], index: number): number | undefined {
   return entries[index - offset - 1]?.term;
+}
+
+/** Leaving a joint configuration removes its outgoing half, and nobody else. */
+function leavesWhole(peer: number, before: ConfState, conf: ConfState): void {
+  if (before.votersOutgoing.length === 0 || conf.votersOutgoing.length > 0) return;
+  const list = (peers: readonly number[]): string => peers.toSorted((a, b) => a - b).join();
+  const learners = list([...before.learners, ...before.learnersNext]);
+  if (list(before.voters) === list(conf.voters) && learners === list(conf.learners)) return;
+  const was = `voters ${list(before.voters)}, learners ${learners}`;
+  const is = `voters ${list(conf.voters)}, learners ${list(conf.learners)}`;
+  violated("a joint change ends as it began", `p${peer} left ${was} for ${is}`);
+}
+
+function isSameConf(a: ConfState, b: ConfState): boolean {
+  const lists = (conf: ConfState): string =>
+    [conf.voters, conf.votersOutgoing, conf.learners, conf.learnersNext]
+      .map((ids) => ids.join())
+      .join(";");
+  return a === b || lists(a) === lists(b);
 }
 
 function union(a: readonly number[], b: readonly number[]): number {

@@ -1,5 +1,6 @@
 /** Plans as files: JSON with magic and version, checked field by field when read. */
 
+import type { ProtocolTuning } from "@blixard/raft-node";
 import { err, ok, type Result } from "@blixard/std";
 import { fieldsOf, isInteger } from "../linearizability/json.ts";
 import {
@@ -49,12 +50,32 @@ const CLUSTER_NUMBERS = [
   "livenessMs",
 ] as const;
 
+const PARTS = new Set(["preVote", "checkQuorum"]);
+const WINDOWS = new Set([
+  "maxAppendBytes",
+  "maxInflight",
+  "maxInflightBytes",
+  "maxUncommittedBytes",
+  "maxApplyBytes",
+]);
+
+function isProtocol(value: unknown): value is ProtocolTuning {
+  if (typeof value !== "object" || value === null) return false;
+  return Object.entries(fieldsOf(value)).every(([name, setting]) =>
+    PARTS.has(name)
+      ? typeof setting === "boolean"
+      : WINDOWS.has(name) && isInteger(setting) && setting >= 1,
+  );
+}
+
 function isCluster(value: unknown): value is ClusterPlan {
   const fields = fieldsOf(value);
   if (!CLUSTER_NUMBERS.every((name) => isInteger(fields[name]) && isNumber(fields[name]))) {
     return false;
   }
   if (typeof fields["leaseReads"] !== "boolean") return false;
+  const { protocol = {}, promoteLag = 0 } = fields;
+  if (!isProtocol(protocol) || !isInteger(promoteLag)) return false;
   if (!isPair(fields["linkUs"]) || !isPair(fields["diskUs"])) return false;
   const { voters, learners, spares } = fields;
   const machines = Number(voters) + Number(learners) + Number(spares);
