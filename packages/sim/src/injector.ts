@@ -2,6 +2,7 @@
 
 import type { Cluster } from "./cluster.ts";
 import { type DiskEffect, FILE_CLASSES, fileClassOf } from "./io/disk-faults.ts";
+import { POWER_LOSSES } from "./io/disk.ts";
 import { linksBetween, linksTo, type NetworkEffect } from "./io/network.ts";
 import type { Machine } from "./machine.ts";
 import { type FaultItem, type FaultKind, itemRandom, LEADER, noFirings } from "./plan.ts";
@@ -200,8 +201,13 @@ export class Injector<R> {
       machine.hold();
       down.push(machine);
       if (machine.host.up) this.firings[kind]++;
-      if (kind === "powerCut" || kind === "blackout" || random.chance(0.3)) machine.cutPower();
-      else machine.kill();
+      // Only scenes say what becomes of what was not synced; else it is left to chance.
+      const loss = POWER_LOSSES[item.amount] ?? "chance";
+      const isKilled = kind === "crash" && loss !== "chance";
+      if (isKilled) machine.kill(loss);
+      else if (kind === "powerCut" || kind === "blackout" || random.chance(0.3)) {
+        machine.cutPower(loss);
+      } else machine.kill();
       // One that sleeps cannot be killed; without power it is.
       if (machine.host.up) machine.cutPower();
     }

@@ -6,6 +6,7 @@
 import { Prng } from "@blixard/std";
 import {
   type ClusterPlan,
+  type FaultItem,
   type FaultKind,
   LEADER,
   type OperationItem,
@@ -32,7 +33,7 @@ function fault(
   kind: FaultKind,
   window: readonly [fromMs: number, toMs: number],
   targets: readonly number[],
-): PlanItem {
+): FaultItem {
   const [from, to] = window.map((ms) => Math.min(Math.round(ms), cluster.safetyMs));
   const [atMs, untilMs] = [from ?? 0, to ?? 0];
   return { id: nextId(), type: "fault", kind, atMs, untilMs, targets, rate: 1, amount: 0 };
@@ -85,7 +86,35 @@ function forgetful(scene: Scene, atMs: number): PlanItem[] {
   ];
 }
 
-/** Nothing without lease reads; else some such scenes in most seeds, among the other items. */
+/** A leader that no longer hears anybody hands over; it is asked while its heir already writes. */
+function handedOver(scene: Scene, atMs: number): PlanItem[] {
+  const { random, electionMs, cluster } = scene;
+  const heir = random.between(1, cluster.voters);
+  // The heir's vote, those of the others, and its first entry are written by then.
+  const electedMs = atMs + (4 * cluster.linkUs[1] + 20 * cluster.diskUs[1]) / 1000 + 5;
+  const writtenMs = electedMs + electionMs / 8;
+  scene.quiet.push([atMs - 200, electedMs]);
+  return [
+    fault(scene, "partitionAsymmetric", [atMs, atMs + electionMs], [LEADER]),
+    fault(scene, "leadershipTransfer", [atMs + 1, atMs + 1], [heir]),
+    ...ask(scene, "write", [electedMs, writtenMs]),
+    ...times(3, () => ask(scene, "read", [electedMs + 10, writtenMs + electionMs / 4])),
+  ];
+}
+
+/** Scenes of handing over where there are no others. */
+function drawHandOvers(seed: number, scene: Omit<Scene, "random">): PlanItem[] {
+  const random = new Prng(Math.imul(seed + 0x4a4d, 0x85ebca6b));
+  const items: PlanItem[] = [];
+  let atMs = FIRST_MS + random.below(1000);
+  while (atMs < scene.cluster.safetyMs - LAST_MS) {
+    items.push(...handedOver({ ...scene, random }, atMs));
+    atMs += scene.electionMs * random.between(3, 5);
+  }
+  return items;
+}
+
+/** Nothing without lease reads; else such scenes in every seed, among the other items. */
 export function drawLeaseStorm(
   seed: number,
   cluster: ClusterPlan,
@@ -93,12 +122,13 @@ export function drawLeaseStorm(
   others: readonly PlanItem[],
 ): readonly PlanItem[] {
   const random = new Prng(Math.imul(seed + 0x1ea5e, 0xc2b2ae35));
-  if (!cluster.leaseReads || !random.chance(0.7)) return others;
+  if (!cluster.leaseReads) return others;
   const electionMs = cluster.tickMs * cluster.electionTicks;
   const scene: Scene = { random, cluster, electionMs, nextId, quiet: [] };
-  const items: PlanItem[] = [];
+  const hasOthers = random.chance(0.7);
+  const items = hasOthers ? [] : drawHandOvers(seed, scene);
   let atMs = FIRST_MS + random.below(2000);
-  while (atMs < cluster.safetyMs - LAST_MS) {
+  while (hasOthers && atMs < cluster.safetyMs - LAST_MS) {
     const isForgetful = cluster.voters === 3 && random.chance(0.6);
     items.push(...(isForgetful ? forgetful : asleep)(scene, atMs));
     atMs += electionMs * random.between(4, 7);

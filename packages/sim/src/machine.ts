@@ -5,7 +5,8 @@ import type { RaftNodeEvent, StateMachine } from "@blixard/raft-node";
 import { RaftNode } from "@blixard/raft-node";
 import { as, type Network, type PeerId, type Prng } from "@blixard/std";
 import type { RaftChecker } from "./check/raft-checker.ts";
-import { SimDisk } from "./io/disk.ts";
+import { holdUnwritten } from "./check/log-tail.ts";
+import { type PowerLoss, SimDisk } from "./io/disk.ts";
 import type { SimNetwork } from "./io/network.ts";
 import { STOP_TICKS_MAX } from "./limits.ts";
 import type { ClusterPlan } from "./plan.ts";
@@ -170,6 +171,7 @@ export class Machine<R> {
         if (event.damaged && !this.disk.isHurt) {
           violated("honest disks lose nothing", `n${this.id} calls its log damaged`);
         }
+        if (!this.disk.isHurt) holdUnwritten(this.id, this.disk, this.#deps.cluster.segmentBytes);
         break;
       case "fatal":
         this.#fatal(event);
@@ -234,17 +236,18 @@ export class Machine<R> {
     });
   }
 
-  kill(): void {
+  /** `loss`: what has happened of the disk operations that are under way. */
+  kill(loss: PowerLoss = "chance"): void {
     // On a machine that sleeps, nobody is there to kill.
     if (!this.host.up || this.clock.isSuspended) return;
     this.#down();
-    this.disk.killProcess();
+    this.disk.killProcess(loss);
   }
 
   /** The power goes; also that of a machine whose process is down already. */
-  cutPower(): void {
+  cutPower(loss: PowerLoss = "chance"): void {
     if (this.host.up) this.#down();
-    this.disk.cutPower();
+    this.disk.cutPower(loss);
     this.clock.reboot();
     this.#deps.hardware?.cutPower();
   }

@@ -132,13 +132,17 @@ export interface FaultItem extends Item {
   readonly targets: readonly number[];
   /** Chance of each occurrence within the window, in [0, 1]; 1 where it simply happens. */
   readonly rate: number;
-  /** How much, in the unit of the kind: µs of delay, ppm of drift, ms of a step, bytes of a link. */
+  /**
+   * How much, in the unit of the kind: µs of delay, ppm of drift, ms of a step, bytes of a link; of a
+   * medium, the class of places; of a crash or a power cut, what is left of what was not synced.
+   */
   readonly amount: number;
 }
 
 export type RegisterInput =
   | { readonly kind: "read" }
-  | { readonly kind: "write"; readonly value: number }
+  /** `fillerBytes` make its entry longer; absent: a few, by chance. */
+  | { readonly kind: "write"; readonly value: number; readonly fillerBytes?: number }
   /** Writes `value` if the register holds `expected`; null: if it holds nothing. */
   | { readonly kind: "cas"; readonly expected: number | null; readonly value: number };
 

@@ -131,7 +131,8 @@ export class RegisterWorkload implements Workload {
       });
     } else {
       const random = itemRandom(this.#all.world.seed, item);
-      const fillerBytes = random.chance(0.05) ? random.below(FILLER_BYTES_MAX) : random.below(40);
+      const drawn = random.chance(0.05) ? random.below(FILLER_BYTES_MAX) : random.below(40);
+      const fillerBytes = input.kind === "write" ? (input.fillerBytes ?? drawn) : drawn;
       const data = encodeRegisterCommand(key, input, fillerBytes);
       machine.raft?.propose(data, deadlineMs, (result) => {
         this.#onProposed(invoked, result);

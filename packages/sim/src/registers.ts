@@ -52,6 +52,8 @@ export class Registers implements StateMachine<RegisterOutput> {
   readonly #host: RegistersHost;
   #values = new Map<number, number>();
   #hash = new RunningHash();
+  /** Over what the registers hold, in any order. */
+  #content = 0;
 
   constructor(host: RegistersHost) {
     this.#host = host;
@@ -65,7 +67,7 @@ export class Registers implements StateMachine<RegisterOutput> {
     this.#host.onApply(entry);
     this.index = entry.index;
     const output = this.#perform(entry.data);
-    this.#host.onState(entry.index, this.#hash.value());
+    this.#host.onState(entry.index, this.#digest());
     return output;
   }
 
@@ -81,6 +83,8 @@ export class Registers implements StateMachine<RegisterOutput> {
       hash.word(0);
       return MISMATCH;
     }
+    const before = this.#values.get(key);
+    this.#content ^= (before === undefined ? 0 : mixed(key, before)) ^ mixed(key, value);
     this.#values.set(key, value);
     hash.word(1);
     return WRITTEN;
@@ -98,8 +102,12 @@ export class Registers implements StateMachine<RegisterOutput> {
     const writer = new ByteWriter();
     for (const part of parts) writer.raw(part);
     const decoded = decodeWith(writer.finish(), (reader) => this.#load(reader));
-    if (decoded.ok && this.index > 0) this.#host.onState(this.index, this.#hash.value());
+    if (decoded.ok && this.index > 0) this.#host.onState(this.index, this.#digest());
     return decoded.ok ? ok(undefined) : decoded;
+  }
+
+  #digest(): number {
+    return (this.#hash.value() % 2 ** 52) + (this.#content >>> 0);
   }
 
   #load(reader: ByteReader): void {
@@ -112,7 +120,14 @@ export class Registers implements StateMachine<RegisterOutput> {
     this.index = index;
     this.#hash = hash;
     this.#values = values;
+    this.#content = 0;
+    for (const [key, value] of values) this.#content ^= mixed(key, value);
   }
+}
+
+function mixed(key: number, value: number): number {
+  const word = Math.imul(Math.imul(key + 1, 0x9e3779b1) ^ value, 0x85ebca6b);
+  return word ^ (word >>> 15);
 }
 
 function* chunks(bytes: Uint8Array): Iterator<Uint8Array> {

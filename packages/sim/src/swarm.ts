@@ -21,6 +21,7 @@ import {
   type RegisterInput,
   type VmInput,
 } from "./plan.ts";
+import { drawStorageScenes } from "./storage-scenes.ts";
 import { drawStorm } from "./storm.ts";
 
 const KIB = 1024;
@@ -196,8 +197,12 @@ export function drawPlan(seed: number, profile: Profile): Plan {
   ];
   const items =
     profile === "control" ? drawnItems : [...drawLeaseStorm(seed, cluster, nextId, drawnItems)];
-  items.sort((a, b) => a.atMs - b.atMs || a.id - b.id);
-  return { version: PLAN_VERSION, seed, profile, cluster, items };
+  const staged =
+    profile === "storage"
+      ? [...drawStorageScenes(seed, cluster, media, nextId, items)]
+      : items;
+  staged.sort((a, b) => a.atMs - b.atMs || a.id - b.id);
+  return { version: PLAN_VERSION, seed, profile, cluster, items: staged };
 }
 
 /** Which profile a seed runs when none is asked for. */

@@ -26,6 +26,9 @@ interface Durable {
   voteFor: number;
   voteLastTerm: number;
   voteLastIndex: number;
+  /** The last entry of what was durable before the log was damaged; 0: the log is whole. */
+  lostIndex: number;
+  lostTerm: number;
 }
 
 export class Promises {
@@ -68,6 +71,8 @@ export class Promises {
         voteFor: state.vote,
         voteLastTerm: 0,
         voteLastIndex: 0,
+        lostIndex: 0,
+        lostTerm: 0,
       };
       this.#members.set(peer, known);
     } else if (known.incarnation !== incarnation) {
@@ -77,6 +82,9 @@ export class Promises {
       known.voteLastTerm = 0;
       known.voteLastIndex = 0;
       if (state.damage.nonce === 0) recovered(peer, known, state);
+      else noteLost(peer, known, state);
+    } else if (known.lostIndex > 0 && state.damage.nonce === 0) {
+      this.#repaired(peer, known, state);
     } else if (
       state.vote !== 0 &&
       (state.term !== known.voteTerm || state.vote !== known.voteFor)
@@ -99,6 +107,16 @@ export class Promises {
     }
     if (state.role === "candidate") this.#counted(peer, state);
     else if (state.role === "leader") this.#matched(peer, state);
+  }
+
+  /** A damaged member is whole once it holds again what its lost acknowledgements have committed. */
+  #repaired(peer: number, known: Durable, { io }: RaftState): void {
+    const { lostIndex, lostTerm } = known;
+    known.lostIndex = 0;
+    const committed = this.#committedOf(lostIndex, lostTerm);
+    if (io.durableIndex >= committed) return;
+    const what = `p${peer} counts as whole with ${io.durableIndex} written`;
+    violated("repaired members are whole", `${what}; it had acknowledged ${committed}`);
   }
 
   /** A candidate counts votes that are durable at those who gave them. */
@@ -171,15 +189,41 @@ function termAt({ log }: RaftState, index: number): number | undefined {
   return log.entries[index - log.offset - 1]?.term;
 }
 
+/** A later term, or a vote where there was none. */
+function keepsVote(known: Durable, { term, vote }: RaftState): boolean {
+  return term > known.term || (term === known.term && (known.vote === 0 || vote === known.vote));
+}
+
+/** After a restart with damage term and vote are there: repair rests on that. */
+function noteLost(peer: number, known: Durable, state: RaftState): void {
+  if (!keepsVote(known, state)) {
+    const was = `it had written term ${known.term}, vote ${known.vote}`;
+    const is = `p${peer} came back in term ${state.term}, vote ${state.vote}`;
+    violated("damaged members keep their vote", `${is}; ${was}`);
+  }
+  const isLater =
+    known.indexTerm > known.lostTerm ||
+    (known.indexTerm === known.lostTerm && known.index > known.lostIndex);
+  if (known.lostIndex > 0 && !isLater) return;
+  known.lostIndex = known.index;
+  known.lostTerm = known.indexTerm;
+}
+
 /** After a restart without damage everything durable is there: a loss is noticed, or it is none. */
 function recovered(peer: number, known: Durable, state: RaftState): void {
-  const { term, vote, log } = state;
-  if (term < known.term || (term === known.term && known.vote !== 0 && vote !== known.vote)) {
+  const { term, vote, log, io } = state;
+  known.lostIndex = 0;
+  if (!keepsVote(known, state)) {
     const was = `it had written term ${known.term}, vote ${known.vote}`;
     violated("losses are noticed", `p${peer} came back in term ${term}, vote ${vote}; ${was}`);
   }
+  const end = log.offset + log.entries.length;
+  const { commit } = io.handedHard;
+  if (commit > end) {
+    const what = `p${peer} came back with commit ${commit}, and a log up to ${end}`;
+    violated("durable commits name durable entries", what);
+  }
   if (known.index <= log.offset || termAt(state, known.index) === known.indexTerm) return;
-  const last = log.offset + log.entries.length;
   const was = `it had written ${known.index} of term ${known.indexTerm}`;
-  violated("losses are noticed", `p${peer} came back with a log up to ${last}; ${was}`);
+  violated("losses are noticed", `p${peer} came back with a log up to ${end}; ${was}`);
 }

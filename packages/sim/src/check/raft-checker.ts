@@ -3,7 +3,13 @@
  * and all their incarnations. Called after every input of a member; each call costs what changed.
  */
 
-import { type ConfState, type Entry, majority, type RaftState } from "@blixard/raft";
+import {
+  type ConfState,
+  type Entry,
+  majority,
+  type RaftState,
+  type SnapshotMeta,
+} from "@blixard/raft";
 import { digest } from "../world/hash.ts";
 import { type Host, violated, type World } from "../world/world.ts";
 import { Features } from "./features.ts";
@@ -21,6 +27,8 @@ interface Seen {
   term: number;
   commit: number;
   applied: number;
+  /** The snapshot that its log begins with. */
+  snapshot: SnapshotMeta | undefined;
   /** Entries that were compared, by index. */
   readonly entries: (Entry | undefined)[];
 }
@@ -35,7 +43,7 @@ export class RaftChecker {
   /** To be shown the same, after `observe`. */
   readonly features: Features;
   readonly #world: World;
-  readonly #promises = new Promises();
+  readonly #promises = new Promises((index, term) => this.#committedOf(index, term));
   readonly #seen = new Map<number, Seen>();
   readonly #leaders = new Map<number, number>();
   #highestTerm = 0;
@@ -58,12 +66,13 @@ export class RaftChecker {
     let seen = this.#seen.get(peer);
     if (seen === undefined || seen.incarnation !== host.incarnation) {
       const { incarnation } = host;
-      seen = { incarnation, term: 0, commit: 0, applied: 0, entries: [] };
+      seen = { incarnation, term: 0, commit: 0, applied: 0, snapshot: undefined, entries: [] };
       this.#seen.set(peer, seen);
     }
     this.#promises.observe(peer, host.incarnation, state);
     this.#monotonic(peer, seen, state);
     this.#compareLog(peer, seen, state);
+    if (seen.snapshot !== state.snapshot) this.#founded(peer, seen, state);
     if (state.commit > seen.commit) {
       if (state.role === "leader") this.#counted(peer, state);
       this.#commit(peer, seen.commit, state);
@@ -94,6 +103,27 @@ export class RaftChecker {
     }
     const last = log.offset + log.entries.length;
     if (commit > last) violated("committed is held", `p${peer}: commit ${commit}, last ${last}`);
+  }
+
+  /** Whoever begins with a snapshot has the membership that comes with it. */
+  #founded(peer: number, seen: Seen, { snapshot, conf, handedApply }: RaftState): void {
+    seen.snapshot = snapshot;
+    if (handedApply > snapshot.index || isSameConf(conf, snapshot.conf)) return;
+    const what = `p${peer} has the snapshot at ${snapshot.index} with voters`;
+    const voters = `${snapshot.conf.voters.join(",")}, and counts ${conf.voters.join(",")}`;
+    violated("snapshots bring their membership", `${what} ${voters}`);
+  }
+
+  /** The last of the entries of a log that ends with this one that is known to be committed. */
+  #committedOf(last: number, lastTerm: number): number {
+    let term = lastTerm;
+    for (let index = last; index > 0; index--) {
+      if (this.#committed[index] === term) return index;
+      const entry = this.#entries.get(term * INDEX_MAX + index);
+      if (entry === undefined) return 0;
+      term = entry.before;
+    }
+    return 0;
   }
 
   /** Log matching: the same (index, term) is the same entry, after the same entries. */

@@ -18,7 +18,7 @@ export type FileClass = (typeof FILE_CLASSES)[number];
 const SLOTS = 3;
 
 /** What a segment has behind its log area; as raft-node's slotBytesFor makes it. */
-function slotsBytes(segmentBytes: number): number {
+export function slotsBytes(segmentBytes: number): number {
   const quarter = Math.floor(segmentBytes / 4 / 4096) * 4096;
   return SLOTS * Math.min(128 * 1024, Math.max(4096, quarter));
 }

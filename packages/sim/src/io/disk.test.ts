@@ -54,6 +54,29 @@ test("what was synced survives a power cut; what was not is kept, lost or torn b
   assert.ok(seen.has("1111") && seen.has("2222") && seen.has("1221"), [...seen].join(" "));
 });
 
+test("a power cut that is told what to lose loses that: all, or all but first sectors", () => {
+  for (const [loss, expected] of [
+    ["lost", "1111"],
+    ["heads", "1211"],
+  ] as const) {
+    const { disk, perform } = setup(1);
+    perform({ kind: "create", path: "d/a", sizeBytes: OLD.length });
+    perform({ kind: "write", path: "d/a", offset: 0, data: OLD });
+    perform({ kind: "sync", path: "d/a" });
+    perform({ kind: "syncDir", dir: "d" });
+    // Under way only: a killed process leaves it undone, or in the page cache.
+    disk.submit({ kind: "write", path: "d/a", offset: SECTOR_BYTES, data: OLD.map(() => 2) });
+    disk.submit({ kind: "sync", path: "d/a" });
+    disk.cutPower(loss);
+    const bytes = disk.contents("d/a") ?? new Uint8Array(0);
+    const seen = Array.from({ length: 4 }, (_, at) => bytes[at * SECTOR_BYTES] ?? "-").join("");
+    assert.equal(seen, expected, loss);
+    perform({ kind: "write", path: "d/a", offset: 0, data: NEW });
+    disk.killProcess(loss);
+    assert.equal(disk.contents("d/a")?.[0], 2, "what a process has written stays in the cache");
+  }
+});
+
 test("with a lying sync, synced content can be lost", () => {
   const seen = new Set<string>();
   for (let seed = 0; seed < 100; seed++) seen.add(afterPowerCut(seed, true, true));

@@ -55,6 +55,13 @@ type FileOp = Extract<
 type WriteOp = Extract<DiskOp, { readonly kind: "write" }>;
 type ReadOp = Extract<DiskOp, { readonly kind: "read" }>;
 
+/**
+ * What becomes of what was not synced when the power goes. chance: each write is kept, lost or torn
+ * on its own; lost: nothing of it is there; heads: of each write the sector in which it begins.
+ */
+export const POWER_LOSSES = ["chance", "lost", "heads"] as const;
+export type PowerLoss = (typeof POWER_LOSSES)[number];
+
 type DirOp =
   | { readonly kind: "create"; readonly path: string; readonly inode: Inode }
   | {
@@ -83,6 +90,13 @@ function applied(bytes: Uint8Array, change: Pending): Uint8Array {
   return change.kind === "write"
     ? written(bytes, change.offset, change.data)
     : resized(bytes, change.sizeBytes);
+}
+
+/** What of a change is on the disk when only the sector that it begins in was written. */
+function headOf(change: Pending): Pending {
+  if (change.kind === "resize") return change;
+  const { offset, data } = change;
+  return { ...change, data: data.subarray(0, SECTOR_BYTES - (offset % SECTOR_BYTES)) };
 }
 
 function dirOf(path: string): string {
@@ -374,9 +388,14 @@ export class SimDisk implements Disk {
   }
 
   /** A power cut's choice for one file: each unsynced change is kept, lost or torn. */
-  #settle(inode: Inode): void {
+  #settle(inode: Inode, loss: PowerLoss = "chance"): void {
     if (inode.pending.length === 0) return;
     for (const change of inode.pending) {
+      if (loss === "lost") continue;
+      if (loss === "heads") {
+        inode.durable = applied(inode.durable, headOf(change));
+        continue;
+      }
       const fate = this.#random.below(3);
       if (fate === 0) continue;
       if (fate === 1 || change.kind === "resize") {
@@ -401,23 +420,32 @@ export class SimDisk implements Disk {
     }
   }
 
-  /** The process dies: what it had under way has happened or not; it will not hear of it. */
-  killProcess(): void {
+  /**
+   * The process dies: what it had under way has happened or not ("chance"); it will not hear of it.
+   * lost: none of it has; heads: its writes have.
+   */
+  killProcess(loss: PowerLoss = "chance"): void {
     for (const op of this.#underWay.values()) {
-      const changes = op.kind !== "read" && op.kind !== "size" && op.kind !== "list";
-      if (changes && this.#random.chance(0.5)) this.#perform(op);
+      if (loss === "chance") {
+        const changes = op.kind !== "read" && op.kind !== "size" && op.kind !== "list";
+        if (changes && this.#random.chance(0.5)) this.#perform(op);
+      } else if (loss === "heads" && op.kind === "write") this.#perform(op);
     }
     this.#underWay.clear();
     this.#busyUntilUs.clear();
   }
 
   /** The machine loses power. */
-  cutPower(): void {
-    this.killProcess();
-    for (const op of this.#dirOps) if (this.#random.chance(0.5)) this.#makeDurable(op);
+  cutPower(loss: PowerLoss = "chance"): void {
+    this.killProcess(loss);
+    for (const op of this.#dirOps) {
+      if (loss === "heads" || (loss === "chance" && this.#random.chance(0.5))) {
+        this.#makeDurable(op);
+      }
+    }
     this.#dirOps = [];
     this.#files = new Map(this.#durableFiles);
-    for (const inode of new Set(this.#files.values())) this.#settle(inode);
+    for (const inode of new Set(this.#files.values())) this.#settle(inode, loss);
   }
 
   /** A file's name is lost for good, as if its folder had never been synced; tells which. */
