@@ -114,6 +114,19 @@ function drawHandOvers(seed: number, scene: Omit<Scene, "random">): PlanItem[] {
   return items;
 }
 
+/** Scenes of leaders that sleep, and of voters that forget. */
+function drawSleeps(scene: Scene): PlanItem[] {
+  const { random, cluster, electionMs } = scene;
+  const items: PlanItem[] = [];
+  let atMs = FIRST_MS + random.below(2000);
+  while (atMs < cluster.safetyMs - LAST_MS) {
+    const isForgetful = cluster.voters === 3 && random.chance(0.6);
+    items.push(...(isForgetful ? forgetful : asleep)(scene, atMs));
+    atMs += electionMs * random.between(4, 7);
+  }
+  return items;
+}
+
 /** Nothing without lease reads; else such scenes in every seed, among the other items. */
 export function drawLeaseStorm(
   seed: number,
@@ -125,14 +138,7 @@ export function drawLeaseStorm(
   if (!cluster.leaseReads) return others;
   const electionMs = cluster.tickMs * cluster.electionTicks;
   const scene: Scene = { random, cluster, electionMs, nextId, quiet: [] };
-  const hasOthers = random.chance(0.7);
-  const items = hasOthers ? [] : drawHandOvers(seed, scene);
-  let atMs = FIRST_MS + random.below(2000);
-  while (hasOthers && atMs < cluster.safetyMs - LAST_MS) {
-    const isForgetful = cluster.voters === 3 && random.chance(0.6);
-    items.push(...(isForgetful ? forgetful : asleep)(scene, atMs));
-    atMs += electionMs * random.between(4, 7);
-  }
+  const items = random.chance(0.7) ? drawSleeps(scene) : drawHandOvers(seed, scene);
   const isQuiet = (ms: number): boolean => scene.quiet.some(([from, to]) => ms >= from && ms < to);
   const kept = others.filter(
     (item) => item.type === "fault" || item.input.kind === "read" || !isQuiet(item.atMs),
