@@ -4,7 +4,7 @@
  * so the simulator decides the order of everything.
  */
 
-import { assert, err, ok } from "@blixard/std";
+import { assert, err, ok, present } from "@blixard/std";
 import type { Disk, DiskCompletion, DiskError, DiskOp, DiskValue, Result } from "@blixard/std";
 
 export type IoResult = Result<DiskValue, DiskError>;
@@ -66,6 +66,7 @@ export function joinPath(dir: string, name: string): string {
 export class DiskIo {
   readonly #disk: Disk;
   readonly #waiting = new Map<number, (result: IoResult) => void>();
+  #isPartial = false;
 
   constructor(disk: Disk) {
     this.#disk = disk;
@@ -80,24 +81,29 @@ export class DiskIo {
     this.#waiting.set(this.#disk.submit(op), done);
   }
 
-  /** False for a token nobody waits for: one of an earlier life of this node. */
+  /**
+   * False when nobody goes on by it: others of its group are under way, or nobody waits for the token,
+   * which is of an earlier life of this node.
+   */
   complete(completion: DiskCompletion): boolean {
     const done = this.#waiting.get(completion.token);
     if (done === undefined) return false;
     this.#waiting.delete(completion.token);
+    this.#isPartial = false;
     done(completion.result);
-    return true;
+    return !this.#isPartial;
   }
 
   submitAll(ops: readonly DiskOp[], done: (results: readonly IoResult[]) => void): void {
     assert(ops.length > 0, "a group of operations is not empty");
     const results: IoResult[] = Array.from({ length: ops.length });
     let left = ops.length;
-    for (const [at, op] of ops.entries()) {
-      this.submit(op, (result) => {
+    for (let at = 0; at < ops.length; at++) {
+      this.submit(present(ops[at], "an operation"), (result) => {
         results[at] = result;
         left--;
         if (left === 0) done(results);
+        else this.#isPartial = true;
       });
     }
   }

@@ -48,6 +48,7 @@ const MESSAGE_KINDS: readonly Message["kind"][] = [
 const PROPOSAL_KINDS: readonly Proposal["kind"][] = ["command", "config"];
 /** Kind and length of a proposal in a forwarded message. */
 const PROPOSAL_HEAD_BYTES = 5;
+const NOTHING = new Uint8Array(0);
 
 function writeEntryBody(writer: ByteWriter, entry: Entry): void {
   writer.u64(entry.term).u8(ENTRY_KINDS.indexOf(entry.kind)).bytes(entry.data);
@@ -85,13 +86,19 @@ export function decodeEntry(bytes: Uint8Array): Result<Entry, string> {
   });
 }
 
-/** version u8, kind u8, to u32, from u32, term u64, then the fields of the kind as in types.ts. */
-export function encodeMessage(message: Message): Uint8Array {
-  let bytes = 96;
+/** Where a message's receiver stands in it, u32: the same bytes can go to several. */
+export const MESSAGE_TO_OFFSET = 2;
+
+/**
+ * version u8, kind u8, to u32, from u32, term u64, then the fields of the kind as in types.ts. Behind
+ * `head`, which a driver may put before it.
+ */
+export function encodeMessage(message: Message, head: Uint8Array = NOTHING): Uint8Array {
+  let bytes = 96 + head.length;
   if (message.kind === "append") {
     for (const entry of message.entries) bytes += ENTRY_HEAD_BYTES + entry.data.length;
   }
-  const writer = new ByteWriter(bytes);
+  const writer = new ByteWriter(bytes).raw(head);
   writer.u8(MESSAGE_VERSION).u8(MESSAGE_KINDS.indexOf(message.kind));
   writer.u32(message.to).u32(message.from).u64(message.term);
   writeBody(writer, message);

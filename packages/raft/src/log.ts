@@ -48,15 +48,16 @@ export function entryAt(log: RaftLog, index: number): Entry {
 export function logSlice(log: RaftLog, from: number, to: number, maxBytes: number): Entry[] {
   assert(from > log.offset, `slice from ${from} below the log's first index`);
   assert(to <= logLast(log), `slice to ${to} beyond the log's last index`);
-  const out: Entry[] = [];
+  const first = from - log.offset - 1;
+  const most = to - log.offset;
   let bytes = 0;
-  for (let index = from; index <= to; index++) {
-    const entry = entryAt(log, index);
-    bytes += entryBytes(entry);
-    if (bytes > maxBytes && out.length > 0) break;
-    out.push(entry);
+  let end = first;
+  while (end < most) {
+    bytes += entryBytes(present(log.entries[end], "an entry of the log"));
+    if (bytes > maxBytes && end > first) break;
+    end++;
   }
-  return out;
+  return log.entries.slice(first, end);
 }
 
 export function logAppend(log: RaftLog, entry: Entry): void {

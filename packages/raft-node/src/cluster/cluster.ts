@@ -174,10 +174,10 @@ export class RaftCluster<Command, Response, Query, Answer> {
   }
 
   /** One call with a callback as a promise; wakes who waits for room when it is done. */
-  async #promise<T>(call: (done: Done<T>) => void): Promise<ClusterResult<T>> {
+  #promise<T>(call: (done: Done<T>) => void): Promise<ClusterResult<T>> {
     // Calls made during recovery wait for its end; only then does their time begin.
-    if (this.#starting !== undefined) await this.#starting.ended;
-    return await new Promise((resolve) => {
+    if (this.#starting !== undefined) return this.#starting.ended.then(() => this.#promise(call));
+    return new Promise((resolve) => {
       call((result) => {
         if (this.#roomWaiters.length > 0) this.#wakeForRoom();
         resolve(result);

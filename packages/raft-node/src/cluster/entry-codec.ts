@@ -13,7 +13,7 @@ import type { Result } from "@blixard/std";
 
 const MAGIC = 0xc5;
 const VERSION = 1;
-const HEAD_BYTES = 3;
+export const HEAD_BYTES = 3;
 /** Bytes that a command grows by at most. */
 export const ENTRY_ENVELOPE_BYTES = HEAD_BYTES + 24;
 
@@ -29,6 +29,11 @@ export type ClusterEntry =
     }
   | { readonly kind: "open" }
   | { readonly kind: "close"; readonly session: number };
+
+/** A command outside of any session: it stands behind HEAD_BYTES. Most are, and need no decoder. */
+export function isPlain(bytes: Uint8Array): boolean {
+  return bytes[0] === MAGIC && bytes[1] === VERSION && bytes[2] === 0;
+}
 
 export function encodeEntry(entry: ClusterEntry): Uint8Array {
   const command = "command" in entry ? entry.command : undefined;

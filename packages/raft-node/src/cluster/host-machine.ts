@@ -8,7 +8,7 @@ import type { LogIndex, Result, Term } from "@blixard/std";
 
 import { SNAPSHOT_CHUNK_BYTES } from "../limits.ts";
 import type { StateMachine } from "../types.ts";
-import { decodeEntry } from "./entry-codec.ts";
+import { decodeEntry, HEAD_BYTES, isPlain } from "./entry-codec.ts";
 import type { ClusterEntry } from "./entry-codec.ts";
 import { Sessions } from "./sessions.ts";
 import type { Kept } from "./sessions.ts";
@@ -57,6 +57,7 @@ export class HostMachine<Command, Response> implements StateMachine<Outcome<Resp
   apply(entry: { index: LogIndex; term: Term; data: Uint8Array }): Outcome<Response> {
     const { index, term, data } = entry;
     if (this.#sessions === undefined) return this.#command(data, { index, term });
+    if (isPlain(data)) return this.#command(data.subarray(HEAD_BYTES), { index, term });
     const decoded = decodeEntry(data);
     if (!decoded.ok) return { kind: "invalid", reason: decoded.error };
     return this.#entry(decoded.value, { index, term }, this.#sessions);

@@ -15,7 +15,6 @@ import {
   applyConfChange,
   createRaft,
   decodeMessage,
-  encodeMessage,
   lastIndex,
   ready,
   step,
@@ -42,6 +41,7 @@ import { Outbox } from "./outbox.ts";
 import { Proposals } from "./proposals.ts";
 import type { ProposalHost } from "./proposals.ts";
 import { protocolOf } from "./protocol.ts";
+import { RaftDatagrams } from "./raft-datagrams.ts";
 import { Reads } from "./reads.ts";
 import { SnapshotReceiver } from "./receiver.ts";
 import type { RecoveredNode } from "./recover.ts";
@@ -73,6 +73,7 @@ export class Engine<Response> {
   readonly #notes: CommitNotes;
   #tickedAtMs: number;
   readonly #outbox: Outbox;
+  readonly #datagrams = new RaftDatagrams();
   readonly #forwards: Forwards;
   readonly #sender: SnapshotSender;
   readonly #receiver: SnapshotReceiver;
@@ -323,11 +324,7 @@ export class Engine<Response> {
       this.#sender.start(message);
       return;
     }
-    const { network } = this.#deps;
-    const sent = network.send(
-      message.to,
-      encodeEnvelope({ kind: "raft", message: encodeMessage(message) }),
-    );
+    const sent = this.#deps.network.send(message.to, this.#datagrams.encode(message));
     if (!sent && message.kind === "append") {
       step(this.state, { kind: "unreachable", peer: message.to });
     }

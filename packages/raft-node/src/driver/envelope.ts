@@ -88,6 +88,8 @@ const KINDS: readonly Envelope["kind"][] = [
   "snapshotAck",
 ];
 const ACK_STATES = ["partial", "done", "refused"] as const;
+/** What stands before a message of the protocol. */
+export const RAFT_ENVELOPE = encodeEnvelope({ kind: "raft", message: new Uint8Array(0) });
 
 export function encodeEnvelope(envelope: Envelope): Uint8Array {
   const writer = new ByteWriter(

@@ -129,8 +129,8 @@ export class Proposals<Response> {
       );
       if ("code" in placed) return;
       this.#waiting = this.#waiting.slice(batch.length);
-      const first = placed.lastIndex - batch.length + 1;
-      for (const [i, proposal] of batch.entries()) this.#place(proposal, first + i, term);
+      let index = placed.lastIndex - batch.length;
+      for (const proposal of batch) this.#place(proposal, ++index, term);
     }
   }
 

@@ -235,8 +235,7 @@ export class RaftNode<Response> {
     if (this.#phase === "stopped" || this.#phase === "failed") return;
     switch (input.kind) {
       case "disk":
-        this.#io.complete(input.completion);
-        this.#engine?.pump();
+        if (this.#io.complete(input.completion)) this.#engine?.pump();
         break;
       case "message":
         this.#engine?.onMessage(input.from, input.message);
