@@ -139,7 +139,7 @@ export class Injector<R> {
 
   // Network.
 
-  #links({ kind, targets, amount }: FaultItem): Set<number> | undefined {
+  #links({ kind, targets, amount, isOneWay }: FaultItem): Set<number> | undefined {
     const all = this.#cluster.machines.map(({ id }) => id);
     const others = all.filter((id) => !targets.includes(id));
     switch (kind) {
@@ -155,7 +155,7 @@ export class Injector<R> {
       }
       default:
         if (targets.length === 0) return undefined;
-        return linksBetween(targets, all);
+        return isOneWay === true ? linksTo(targets, all) : linksBetween(targets, all);
     }
   }
 

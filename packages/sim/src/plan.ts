@@ -130,6 +130,8 @@ export interface FaultItem extends Item {
    * all.
    */
   readonly targets: readonly number[];
+  /** Of a fault of links: only what the targets send suffers, not what they are sent. */
+  readonly isOneWay?: true;
   /** Chance of each occurrence within the window, in [0, 1]; 1 where it simply happens. */
   readonly rate: number;
   /**

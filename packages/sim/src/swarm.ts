@@ -21,6 +21,7 @@ import {
   type RegisterInput,
   type VmInput,
 } from "./plan.ts";
+import { drawPlacementScenes } from "./placement-scenes.ts";
 import { drawStorageScenes } from "./storage-scenes.ts";
 import { drawStorm } from "./storm.ts";
 
@@ -183,7 +184,7 @@ export function drawPlan(seed: number, profile: Profile): Plan {
   const nextId = (): number => id++;
   const media = drawMedia(random, cluster.voters);
   const context: ShapeContext = { random: random.fork(), profile, cluster, machines, media };
-  const drawnItems: PlanItem[] = [
+  const others: PlanItem[] = [
     ...drawFaults(context, kinds, nextId),
     ...(profile === "control" ? drawVmOperations : drawRegisterOperations)(
       profile,
@@ -195,6 +196,8 @@ export function drawPlan(seed: number, profile: Profile): Plan {
     ...drawStorm(seed, profile, cluster, nextId),
     ...drawMembershipScenes(seed, profile, cluster, drawn, nextId),
   ];
+  const drawnItems =
+    profile === "control" ? [...drawPlacementScenes(seed, cluster, nextId, others)] : others;
   const items =
     profile === "control" ? drawnItems : [...drawLeaseStorm(seed, cluster, nextId, drawnItems)];
   const staged =

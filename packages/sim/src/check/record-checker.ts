@@ -12,6 +12,7 @@ import {
   type ControlState,
   decodeCommand,
   getNode,
+  getVm,
   usage,
   type VmRecord,
 } from "@blixard/control";
@@ -34,6 +35,8 @@ function commandOf({ index, data }: Entry): Command {
 }
 
 export class RecordChecker {
+  /** Commands that came too late, and were refused for that alone: what the shipped checks are for. */
+  readonly refused = { claims: 0, reports: 0, plans: 0, room: 0 };
   #highest = 0;
   /** Where the VM executes now, in true time: the machine's number. */
   readonly #where: (vmId: string) => number | undefined;
@@ -46,10 +49,34 @@ export class RecordChecker {
   applied(state: ControlState, entry: Entry, result: CommandResult): void {
     if (entry.index <= this.#highest) return;
     this.#highest = entry.index;
-    if (!result.ok) return;
+    if (!result.ok) {
+      this.#count(state, commandOf(entry), result.error.code);
+      return;
+    }
     for (const change of result.changes) {
       if (change.kind === "vm" && change.before !== undefined) this.#check(state, entry, change);
     }
+  }
+
+  #count(state: ControlState, command: Command, code: string): void {
+    const { refused } = this;
+    if (command.kind === "placeVm") {
+      const vm = getVm(state, command.vmId);
+      if (code === "NoCapacity") refused.room++;
+      else if (vm?.desired === "running" && vm.nodeId !== undefined) {
+        if (vm.nodeId !== command.nodeId) refused.plans++;
+      }
+      return;
+    }
+    if (command.kind !== "claimStart" && command.kind !== "reportVm") return;
+    const { vmId, nodeId, leaseEpoch } = command;
+    const vm = getVm(state, vmId);
+    const node = getNode(state, nodeId);
+    if (vm === undefined || node === undefined || vm.nodeId !== nodeId) return;
+    const isHeld = node.state === "up" && node.leaseEpoch === leaseEpoch;
+    if (command.kind === "claimStart") {
+      if (!isHeld && vm.desired === "running" && !vm.deleting) refused.claims++;
+    } else if (isHeld && vm.epoch !== command.epoch) refused.reports++;
   }
 
   #check(state: ControlState, entry: Entry, { before, after }: VmChange): void {

@@ -367,7 +367,9 @@ export class VmWorkload implements Workload {
   reached(): Readonly<Record<string, number>> {
     const { starts } = this.vms;
     const { resumes, seen } = this.watches;
-    return { ...this.#counts, starts, watchResumes: resumes, watched: seen };
+    const { claims, reports, plans, room } = this.#records.refused;
+    const late = { lateClaims: claims, lateReports: reports, latePlans: plans, crowdedPlans: room };
+    return { ...this.#counts, ...late, starts, watchResumes: resumes, watched: seen };
   }
 }
 

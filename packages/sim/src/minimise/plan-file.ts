@@ -110,10 +110,10 @@ function isInput(value: unknown): value is OperationItem["input"] {
 }
 
 function isFault(fields: Readonly<Record<string, unknown>>, count: number): boolean {
-  const { kind, atMs, untilMs, targets, rate, amount } = fields;
+  const { kind, atMs, untilMs, targets, rate, amount, isOneWay } = fields;
   if (!FAULT_KINDS.some((known) => known === kind)) return false;
   if (!isNumber(untilMs) || !isNumber(atMs) || untilMs < atMs) return false;
-  if (!Array.isArray(targets)) return false;
+  if (!Array.isArray(targets) || (isOneWay !== undefined && isOneWay !== true)) return false;
   if (!targets.every((id) => isInteger(id) && id >= LEADER && id <= count)) return false;
   return isNumber(rate) && rate <= 1 && typeof amount === "number" && Number.isFinite(amount);
 }

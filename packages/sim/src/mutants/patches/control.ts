@@ -104,9 +104,12 @@ export const CONTROL_PATCHES: readonly Patch[] = [
   {
     name: "placed-again",
     file: `${CONTROL}/apply/placement.ts`,
-    find: 'if (vm.phase !== "pending") return conflict(`VM ${name} is ${vm.phase}, not pending`);',
-    replace: "",
-    why: "a VM that has a node is placed on another",
+    find: `  if (vm.phase !== "pending") return conflict(\`VM \${name} is \${vm.phase}, not pending\`);
+  if (vm.desired !== "running") return conflict(\`VM \${name} is not wanted to run\`);
+  if (vm.modifiedRevision !== atRevision) {`,
+    replace: `  if (vm.desired !== "running") return conflict(\`VM \${name} is not wanted to run\`);
+  if (vm.modifiedRevision < atRevision) {`,
+    why: "a VM that has a node is placed on another by a plan that came late",
     profile: "control",
   },
   {
