@@ -6,6 +6,7 @@
 import { Prng } from "@blixard/std";
 import { kindsOf, MEDIA_KINDS, shapeOf, type ShapeContext } from "./atlas.ts";
 import { FILE_CLASSES } from "./io/disk-faults.ts";
+import { drawLeaseScenes } from "./lease-scenes.ts";
 import { drawLeaseStorm } from "./lease-storm.ts";
 import { drawFeatures, drawMembershipScenes } from "./membership-scenes.ts";
 import {
@@ -199,11 +200,11 @@ export function drawPlan(seed: number, profile: Profile): Plan {
   const drawnItems =
     profile === "control" ? [...drawPlacementScenes(seed, cluster, nextId, others)] : others;
   const items =
-    profile === "control" ? drawnItems : [...drawLeaseStorm(seed, cluster, nextId, drawnItems)];
+    profile === "control"
+      ? [...drawLeaseScenes(seed, cluster, nextId, drawnItems)]
+      : [...drawLeaseStorm(seed, cluster, nextId, drawnItems)];
   const staged =
-    profile === "storage"
-      ? [...drawStorageScenes(seed, cluster, media, nextId, items)]
-      : items;
+    profile === "storage" ? [...drawStorageScenes(seed, cluster, media, nextId, items)] : items;
   staged.sort((a, b) => a.atMs - b.atMs || a.id - b.id);
   return { version: PLAN_VERSION, seed, profile, cluster, items: staged };
 }

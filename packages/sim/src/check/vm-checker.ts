@@ -62,6 +62,18 @@ export class VmChecker {
     return this.#running.get(vmId)?.find(({ isFrozen }) => !isFrozen)?.host;
   }
 
+  /** What runs on that machine, apart by whether it sleeps. */
+  on(host: number): { readonly executing: string[]; readonly frozen: string[] } {
+    const executing: string[] = [];
+    const frozen: string[] = [];
+    for (const [vmId, list] of this.#running) {
+      for (const running of list) {
+        if (running.host === host) (running.isFrozen ? frozen : executing).push(vmId);
+      }
+    }
+    return { executing, frozen };
+  }
+
   #checkOnce(vmId: string): void {
     const list = (this.#running.get(vmId) ?? []).filter(({ isFrozen }) => !isFrozen);
     if (list.length < 2) return;

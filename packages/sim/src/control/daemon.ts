@@ -39,6 +39,7 @@ import {
   type Result,
   unreachable,
 } from "@blixard/std";
+import { GivenUp, type LeaseChecker } from "../check/lease-checker.ts";
 import type { RaftChecker } from "../check/raft-checker.ts";
 import type { RecordChecker } from "../check/record-checker.ts";
 import type { WatchChecker } from "../check/watch-checker.ts";
@@ -67,6 +68,7 @@ export interface DaemonDeps {
   readonly checker: RaftChecker;
   readonly watches: WatchChecker;
   readonly records: RecordChecker;
+  readonly leaseChecker: LeaseChecker;
   readonly driver: SimVmDriver;
   readonly leases: Network;
   readonly options: LeaseOptions;
@@ -85,6 +87,7 @@ export class Daemon implements App<CommandResult> {
   readonly #reconciler: Reconciler;
   readonly #leader: LeaderLoop;
   readonly #client: LeaseClient;
+  readonly #givenUp = new GivenUp();
   #isDue = false;
   #isStarted = false;
 
@@ -125,10 +128,11 @@ export class Daemon implements App<CommandResult> {
   };
 
   #apply(entry: Parameters<StateMachine<CommandResult>["apply"]>[0]): CommandResult {
-    const { checker, records } = this.#deps;
+    const { checker, records, leaseChecker } = this.#deps;
     checker.applied(this.#host, entry);
     const result = this.replica.apply(entry);
     records.applied(this.state, entry, result);
+    leaseChecker.applied(entry, result);
     if (!result.ok && result.alarm !== undefined) {
       violated("apply never throws", `n${this.#host.id} at ${entry.index}: ${result.alarm}`);
     }
@@ -210,6 +214,7 @@ export class Daemon implements App<CommandResult> {
       status: () => machine.raft?.status() ?? violated("wired", "a daemon has a raft node"),
       propose: (command, done) => {
         if (command.kind === "expireLease") this.#count("declaredLost");
+        this.#givenUp.proposed(command);
         this.propose(command, done);
       },
       changeMembership: (change, done) => {
@@ -219,6 +224,7 @@ export class Daemon implements App<CommandResult> {
       },
       confirmLeadership: (done) => this.#index(true, done),
       answer: (to, message) => {
+        if (message.kind === "granted") this.#holdGrant(message);
         if (to !== machine.peer) leases.send(to, encodeLeaseMessage(message));
         else world.after(20, this.#host, "daemon", 1, () => this.#client.reply(message));
       },
@@ -241,7 +247,11 @@ export class Daemon implements App<CommandResult> {
       },
       recordedEpoch: () => getNode(this.state, registration.id)?.leaseEpoch,
       runningVms: () => this.#reconciler.liveCount(),
-      extend: (deadlineMs) => driver.renew(deadlineMs),
+      extend: (deadlineMs) => {
+        const held = this.heldEpoch();
+        if (held !== undefined) this.#deps.leaseChecker.extended(registration.id, held);
+        driver.renew(deadlineMs);
+      },
       killAll: (done) => {
         this.#count("killedAll");
         this.#reconciler.killAll(done);
@@ -251,6 +261,16 @@ export class Daemon implements App<CommandResult> {
       },
       note: this.#note,
     });
+  }
+
+  /** The epoch of the lease held right now, by this machine's clocks. */
+  heldEpoch(): number | undefined {
+    return this.#client.current()?.epoch;
+  }
+
+  #holdGrant(message: Extract<LeaseMessage, { readonly kind: "granted" }>): void {
+    this.#deps.leaseChecker.granted(message, this.state);
+    this.#givenUp.granted(message, this.#deps.machine.raft?.status().term ?? 0);
   }
 
   #count(what: string): void {

@@ -18,6 +18,7 @@ import {
 } from "@blixard/control";
 import type { ProposeError } from "@blixard/raft-node";
 import { as, type Network, type NodeId, type PublicKeyHex, type VmId } from "@blixard/std";
+import { type Holder, LeaseChecker } from "../check/lease-checker.ts";
 import { RecordChecker } from "../check/record-checker.ts";
 import { VmChecker } from "../check/vm-checker.ts";
 import { WatchChecker } from "../check/watch-checker.ts";
@@ -62,6 +63,7 @@ export class VmWorkload implements Workload {
   readonly vms: VmChecker;
   readonly watches: WatchChecker;
   readonly #records: RecordChecker;
+  readonly #leases = new LeaseChecker((nodeId) => this.#holder(nodeId));
   readonly #world: World;
   readonly #counts: Record<string, number> = {};
   readonly #nodes = new Map<number, Node>();
@@ -115,6 +117,16 @@ export class VmWorkload implements Workload {
     if (id > 1) machine.hold();
   }
 
+  /** Undefined for a node that is no more. */
+  #holder(nodeId: NodeId): Holder | undefined {
+    const machine = this.cluster.machines.find(
+      ({ id }) => baseOf(id, this.#node(id).generation).id === nodeId,
+    );
+    if (machine === undefined) return undefined;
+    const epoch = machine.clock.isSuspended ? undefined : daemonOf(machine)?.heldEpoch();
+    return { epoch, ...this.vms.on(machine.id) };
+  }
+
   #attachLeases(machine: Machine<Response>): Network {
     return this.cluster.network.attach(machine.host, machine.peer, 1, (from, bytes) => {
       daemonOf(machine)?.receive(from, bytes);
@@ -130,6 +142,7 @@ export class VmWorkload implements Workload {
       checker: this.cluster.checker,
       watches: this.watches,
       records: this.#records,
+      leaseChecker: this.#leases,
       driver,
       leases,
       options: DEFAULT_LEASE_OPTIONS,
@@ -300,9 +313,23 @@ export class VmWorkload implements Workload {
       if (machine.applied < this.cluster.checker.highestAcked) return `n${machine.id} lags`;
     }
     if (hashes.size > 1) return "states differ";
+    const without = this.#withoutLease(machines);
+    if (without !== undefined) return without;
     const wrong = this.#wrongVms(machines);
     if (wrong !== undefined || !this.#hasReadBack) return wrong;
     return this.#unread.size > 0 ? `${this.#unread.size} reads are not answered` : undefined;
+  }
+
+  /** Every node comes back to a lease. */
+  #withoutLease(machines: readonly Machine<Response>[]): string | undefined {
+    for (const machine of machines) {
+      const daemon = daemonOf(machine);
+      const id = baseOf(machine.id, this.#node(machine.id).generation).id;
+      const record = daemon === undefined ? undefined : getNode(daemon.state, id);
+      if (record?.state === "up" && daemon?.heldEpoch() === record.leaseEpoch) continue;
+      return `n${machine.id} is ${record?.state ?? "unknown"} and holds no lease`;
+    }
+    return undefined;
   }
 
   /** Undefined when what should run does, and nothing else. */

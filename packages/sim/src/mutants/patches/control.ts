@@ -17,8 +17,10 @@ export const CONTROL_PATCHES: readonly Patch[] = [
     name: "new-leader-does-not-wait",
     file: `${CONTROL}/leases/grantor.ts`,
     find: "const grantedAtMs = Math.max(nowMs, grantor.leading?.sinceMs ?? nowMs);",
-    replace: "const grantedAtMs = Number.NEGATIVE_INFINITY;",
-    why: "a new leader gives up nodes that the old one had granted a lease",
+    replace:
+      "const isNew = (grantor.leading?.sinceMs ?? nowMs) === nowMs;\n" +
+      "  const grantedAtMs = isNew ? Number.NEGATIVE_INFINITY : nowMs;",
+    why: "a new leader gives up at once the nodes that the old one had granted a lease",
     profile: "control",
   },
   {
@@ -55,9 +57,15 @@ export const CONTROL_PATCHES: readonly Patch[] = [
   },
   {
     name: "acquired-while-running",
-    file: `${CONTROL}/leases/holder.ts`,
-    find: "if (holder.knownEpoch === undefined || (tick.runningVms ?? 0) > 0) return [];",
-    replace: "if (holder.knownEpoch === undefined) return [];",
+    file: `${CONTROL}/leases/client.ts`,
+    find: "    this.#perform(holderTick(this.#holder, { ...this.#now(), runningVms, ...known }));\n",
+    // Both layers: holder.ts waits until nothing is live, #acquire kills and waits for that. Either
+    // one alone is enough, as they look at the same instances.
+    replace:
+      "    for (const effect of holderTick(this.#holder, { ...this.#now(), ...known })) {\n" +
+      '      if (effect.kind !== "acquire") this.#perform([effect]);\n' +
+      "      else this.#deps.acquire(effect.fromEpoch, () => undefined);\n" +
+      "    }\n",
     why: "a node says that nothing runs there while something does",
     profile: "control",
   },

@@ -1,0 +1,253 @@
+/**
+ * Scenes for the leases of nodes: some seeds of profile `control` are sparse, a few VMs and one or two
+ * scenes with nothing else around them. Each arranges with few items what chance hardly ever does, so
+ * that what goes wrong there is soon found and soon taken apart.
+ *
+ * The victim holds the lease that the scene is about; the leader at its beginning is another. Times
+ * follow from DEFAULT_LEASE_OPTIONS: a holder stops 4.5 s after it asked, a leader waits 6.06 s.
+ */
+
+import { Prng } from "@blixard/std";
+import {
+  type ClusterPlan,
+  type FaultItem,
+  type FaultKind,
+  LEADER,
+  type OperationItem,
+  type PlanItem,
+  type VmInput,
+} from "./plan.ts";
+
+const SPARSE = 0.35;
+const FIRST_VM_MS = 3000;
+const FIRST_SCENE_MS = 4500;
+const VMS = 6;
+
+interface Stage {
+  readonly random: Prng;
+  readonly cluster: ClusterPlan;
+  readonly nextId: () => number;
+}
+
+interface Scene extends Stage {
+  readonly victim: number;
+  /** Neither a victim nor the leader. */
+  readonly other: number;
+}
+
+type Window = readonly [fromMs: number, toMs: number];
+
+function fault(
+  { cluster, nextId }: Stage,
+  kind: FaultKind,
+  window: Window,
+  targets: readonly number[],
+  amount = 0,
+): FaultItem {
+  const [atMs, untilMs] = window.map((ms) => Math.min(Math.round(ms), cluster.safetyMs));
+  const [from, to] = [atMs ?? 0, untilMs ?? 0];
+  return {
+    id: nextId(),
+    type: "fault",
+    kind,
+    atMs: from,
+    untilMs: to,
+    targets,
+    rate: 1,
+    amount: Math.round(amount),
+  };
+}
+
+function operation(
+  { random, cluster, nextId }: Stage,
+  atMs: number,
+  key: number,
+  input: VmInput,
+): OperationItem {
+  const client = random.below(cluster.clients);
+  return {
+    id: nextId(),
+    type: "operation",
+    atMs: Math.round(atMs),
+    client,
+    machine: LEADER,
+    key,
+    input,
+  };
+}
+
+function create(stage: Stage, atMs: number, key: number): OperationItem {
+  const vcpus = 1 + (key % 2);
+  return operation(stage, atMs, key, { kind: "createVm", desired: "running", vcpus });
+}
+
+/** Uniform within the window, so that each instant of what happens there is hit now and then. */
+function within({ random }: Stage, fromMs: number, toMs: number): number {
+  return random.between(Math.round(fromMs), Math.round(toMs));
+}
+
+interface Drawn {
+  readonly items: readonly PlanItem[];
+  readonly endMs: number;
+}
+
+/** The holder is out of reach while another begins to lead, which never granted it anything. */
+function heir(scene: Scene, atMs: number): Drawn {
+  const { victim, other } = scene;
+  const endMs = atMs + 6500;
+  const changesMs = atMs + within(scene, 50, 1500);
+  const items = [
+    fault(scene, "isolateOne", [atMs, endMs], [victim]),
+    fault(scene, "leadershipTransfer", [changesMs, changesMs], [other]),
+  ];
+  return { items, endMs };
+}
+
+/**
+ * Answers take longer than the leader waits beyond the holder; then the holder is heard no more, but
+ * hears.
+ */
+function slowAnswers(scene: Scene, atMs: number): Drawn {
+  const { victim } = scene;
+  const muteMs = atMs + within(scene, 4000, 6000);
+  const endMs = muteMs + 7500;
+  const items = [
+    fault(scene, "delay", [atMs, endMs], [victim], within(scene, 1500, 1800) * 1000),
+    fault(scene, "partitionAsymmetric", [muteMs, endMs], [victim], 1),
+  ];
+  return { items, endMs };
+}
+
+/** Slower still: requests of one epoch come in after it was given up, or after the next began. */
+function lateRequests(scene: Scene, atMs: number): Drawn {
+  const endMs = atMs + within(scene, 11_000, 14_000);
+  const delayUs = within(scene, 2200, 3200) * 1000;
+  return { items: [fault(scene, "delay", [atMs, endMs], [scene.victim], delayUs)], endMs };
+}
+
+/** A machine sleeps while it makes a disk, and when it starts the VM nobody looks after the lease. */
+function sleeper(scene: Scene, atMs: number): Drawn {
+  const { random, cluster, victim } = scene;
+  // Within the lease by the clock that stands still meanwhile; or so long that the VM is elsewhere.
+  const isShort = random.chance(0.75);
+  const wakesMs = atMs + (isShort ? within(scene, 1800, 3300) : within(scene, 6500, 8000));
+  const endMs = wakesMs + 7000;
+  const madeMs = atMs - within(scene, 40, 250);
+  const items = [
+    ...Array.from({ length: cluster.voters + 1 }, (_, n) => create(scene, madeMs, VMS + n)),
+    fault(scene, "clockFreeze", [atMs, wakesMs], [victim]),
+    fault(scene, "isolateOne", [atMs, endMs], [victim]),
+    fault(scene, "pause", [wakesMs + within(scene, 150, 600), endMs], [victim]),
+  ];
+  return { items, endMs };
+}
+
+/**
+ * Whoever lost its lease comes back for a moment: it begins an epoch, and does not hear of it before
+ * that is given up, too. It asks while the expiry waits for the leader's disk, or later.
+ */
+function unheard(scene: Scene, atMs: number): Drawn {
+  const { victim } = scene;
+  const backMs = atMs + within(scene, 5000, 6500);
+  const delayMs = within(scene, 300, 700);
+  const goneMs = backMs + within(scene, 1.5 * delayMs, 2.5 * delayMs + 200);
+  const againMs = goneMs + within(scene, 5600, 7000);
+  const items = [
+    fault(scene, "isolateOne", [atMs, backMs], [victim]),
+    fault(scene, "delay", [backMs, goneMs + 1000], [victim], delayMs * 1000),
+    fault(scene, "isolateOne", [goneMs, againMs], [victim]),
+    ...busyDisk(scene, [againMs - 1500, againMs + 1500]),
+  ];
+  return { items, endMs: againMs + 2000 };
+}
+
+/** The leader's log is written all the time, and slowly: what it proposes itself waits. */
+function busyDisk(scene: Scene, [fromMs, toMs]: Window): PlanItem[] {
+  const { random, cluster } = scene;
+  const syncMs = (cluster.diskUs[1] * 10) / 2000;
+  const items: PlanItem[] = [
+    fault(scene, "diskSlow", [fromMs, toMs], [LEADER], random.between(300, 700) / syncMs),
+  ];
+  for (let ms = fromMs; ms < toMs; ms += 500) {
+    const desired = random.chance(0.5) ? "running" : "stopped";
+    items.push(operation(scene, ms, VMS - 1, { kind: "setDesired", desired }));
+  }
+  return items;
+}
+
+/** The leader sleeps while others follow it, with a write under way, and wakes up to old leases. */
+function lateLeader(scene: Scene, atMs: number): Drawn {
+  const wakesMs = atMs + within(scene, 6400, 7500);
+  const items = [
+    fault(scene, "diskHung", [atMs - 60, wakesMs + within(scene, 100, 500)], [LEADER]),
+    operation(scene, atMs - 30, VMS - 1, { kind: "setDesired", desired: "stopped" }),
+    fault(scene, "pause", [atMs, wakesMs], [LEADER]),
+  ];
+  return { items, endMs: wakesMs + 2000 };
+}
+
+/** Out of reach until the lease is just over: what ran under it is about to die. */
+function justOver(scene: Scene, atMs: number): Drawn {
+  const backMs = atMs + within(scene, 3600, 5000);
+  return {
+    items: [fault(scene, "isolateOne", [atMs, backMs], [scene.victim])],
+    endMs: backMs + 2000,
+  };
+}
+
+/** Out of reach until the lease is just being given up: the next epoch and that meet in the log. */
+function justGivenUp(scene: Scene, atMs: number): Drawn {
+  const backMs = atMs + within(scene, 5000, 6300);
+  const items = [
+    fault(scene, "isolateOne", [atMs, backMs], [scene.victim]),
+    ...busyDisk(scene, [backMs - 500, backMs + 1500]),
+  ];
+  return { items, endMs: backMs + 2000 };
+}
+
+/** These take the lead away, or need it where it is: nothing else goes on beside them. */
+const ALONE = [heir, lateLeader] as const;
+const ALONE_SHARE = 0.15;
+/** Of these one for each machine that the cluster can do without. */
+const BESIDE = [slowAnswers, lateRequests, sleeper, unheard, justOver, justGivenUp] as const;
+
+/** One leader, and as many victims as it can do without. */
+function drawScenes({ random, cluster, nextId }: Stage, atMs: number): Drawn {
+  const { voters } = cluster;
+  const first = random.between(1, voters);
+  const nth = (n: number): number => ((first + n - 1) % voters) + 1;
+  const isAlone = random.chance(ALONE_SHARE);
+  const victims = isAlone ? 1 : Math.floor((voters - 1) / 2);
+  const roles = (n: number): Scene => {
+    return { random, cluster, nextId, victim: nth(n), other: nth(victims) };
+  };
+  const leads = fault(roles(0), "leadershipTransfer", [atMs - 900, atMs - 900], [nth(voters - 1)]);
+  const drawn = Array.from({ length: victims }, (_, n) => {
+    const scenes = isAlone ? ALONE : BESIDE;
+    return (scenes[random.below(scenes.length)] ?? heir)(roles(n), atMs);
+  });
+  const endMs = Math.max(...drawn.map((one) => one.endMs));
+  return { items: [leads, ...drawn.flatMap(({ items }) => items)], endMs };
+}
+
+/** What else was drawn, for most seeds; scenes and little besides, for the others. */
+export function drawLeaseScenes(
+  seed: number,
+  cluster: ClusterPlan,
+  nextId: () => number,
+  others: readonly PlanItem[],
+): readonly PlanItem[] {
+  const random = new Prng(Math.imul(seed + 0x5ce2e, 0x27d4eb2f));
+  if (!random.chance(SPARSE)) return others;
+  const stage = { random, cluster, nextId };
+  const items: PlanItem[] = Array.from({ length: VMS }, (_, key) =>
+    create(stage, FIRST_VM_MS + 20 * key, key),
+  );
+  let atMs = FIRST_SCENE_MS + random.below(1500);
+  while (atMs < cluster.safetyMs - 3000) {
+    const drawn = drawScenes(stage, atMs);
+    items.push(...drawn.items);
+    atMs = drawn.endMs + random.between(1500, 2500);
+  }
+  return items.filter((item) => item.atMs < cluster.safetyMs);
+}
