@@ -1,14 +1,14 @@
 /**
  * `npm run test:determinism`: the stored Linux in virtual time with a script at its console, to the same
- * instruction in processes of their own: interpreted twice alike, and with budgets cut at random; compiled, and
- * compiled early in small regions with budgets cut. All must end in the same state: hart, RAM, devices, and what
+ * instruction in processes of their own: interpreted twice alike, and with budgets cut at random; compiled,
+ * compiled early in small regions with budgets cut, and both with the regions that another run has made. All must end in the same state: hart, RAM, devices, and what
  * the guest printed. `--instructions N` (default 1 G); `--only A,B` some of the runs; `--json` prints one object.
  */
 
 import { createHash } from "node:crypto";
 import { serialize } from "node:v8";
 import { parseArgs } from "node:util";
-import { Prng } from "@blixard/std";
+import { assert, Prng } from "@blixard/std";
 import type { MachineOptions } from "@blixard/machine";
 import { VirtualGuest } from "../packages/machine/src/testing/virtual-guest.ts";
 import { run } from "./run.ts";
@@ -16,12 +16,21 @@ import { run } from "./run.ts";
 type Jit = NonNullable<MachineOptions["jit"]>;
 const SMALL = { instructionsMax: 30, inlineDepthMax: 2, pagesMax: 3 };
 const EAGER: Jit = { limits: { threshold: 20, first: SMALL, batch: 4, regionsMax: 2000 } };
-const RUNS: readonly { readonly name: string; readonly cut: boolean; readonly jit: Jit }[] = [
+interface Run {
+  readonly name: string;
+  readonly cut: boolean;
+  readonly jit: Jit;
+  /** Instructions of another run, whose regions this one begins with. */
+  readonly rehearsed?: number;
+}
+const RUNS: readonly Run[] = [
   { name: "first", cut: false, jit: "off" },
   { name: "second", cut: false, jit: "off" },
   { name: "cut", cut: true, jit: "off" },
   { name: "compiled", cut: false, jit: "on" },
   { name: "eager", cut: true, jit: EAGER },
+  { name: "kept", cut: true, jit: {}, rehearsed: 150_000_000 },
+  { name: "early", cut: true, jit: EAGER, rehearsed: 60_000_000 },
 ];
 const RANDOM_BUDGET_MAX = 400_000;
 
@@ -52,11 +61,23 @@ if (!Number.isSafeInteger(instructions) || instructions < 1) {
 const digest = (data: string | Uint8Array): string =>
   createHash("sha256").update(data).digest("hex").slice(0, 16);
 
+/** The same with the regions that it has made in so many instructions. */
+function rehearse(jit: Jit, until: number): Jit {
+  assert(typeof jit === "object", "a run that compiles");
+  const guest = new VirtualGuest({ machine: { jit: { ...jit, kept: {} } } });
+  guest.runTo(until);
+  const bytes = guest.machine.keptRegions();
+  assert(bytes !== undefined, "regions were made");
+  return { ...jit, kept: { bytes } };
+}
+
 function runHere(name: string): Outcome {
   const started = process.hrtime.bigint();
   const random = new Prng(20_26);
-  const { cut, jit } = RUNS.find((one) => one.name === name) ?? { cut: false, jit: "off" };
+  const found: Run = RUNS.find((one) => one.name === name) ?? { name, cut: false, jit: "off" };
+  const { cut, rehearsed = 0 } = found;
   const budget = (): number => 1 + random.below(RANDOM_BUDGET_MAX);
+  const jit = rehearsed === 0 ? found.jit : rehearse(found.jit, Math.min(rehearsed, instructions));
   const guest = new VirtualGuest({ machine: { jit }, ...(cut ? { budget } : {}) });
   if (!guest.runTo(instructions)) throw new Error(`the guest ended:\n${guest.console()}`);
   const text = guest.console();

@@ -18,6 +18,8 @@ export interface Launch {
   readonly memoryBytes: number;
   /** A raw image, which becomes vda. */
   readonly disk?: string;
+  /** What ours may find there of earlier runs, and leaves for later ones: compiled regions, and Node's own cache. */
+  readonly caches?: { readonly regions: string; readonly modules: string };
 }
 
 export interface Guest {
@@ -69,11 +71,18 @@ export async function startGuest(side: Side, launch: Launch, options: Options): 
 }
 
 async function startOurs(launch: Launch, { jit }: Options): Promise<Guest> {
-  const startedAtMs = performance.now();
+  const { caches, ...config } = launch;
   const compiler = jit === undefined ? {} : { jit };
-  const machine = await startEmbedded({ kind: "embedded", ...launch, ...compiler }, (line) => {
-    process.stderr.write(`ours: ${line}\n`);
-  });
+  const regions = caches === undefined ? {} : { regions: caches.regions };
+  // As a supervisor has it in its environment; only machines are started while it is set.
+  if (caches !== undefined) process.env["NODE_COMPILE_CACHE"] = caches.modules;
+  const startedAtMs = performance.now();
+  const starting = startEmbedded(
+    { kind: "embedded", ...config, ...compiler, ...regions },
+    (line) => void process.stderr.write(`ours: ${line}\n`),
+  );
+  delete process.env["NODE_COMPILE_CACHE"];
+  const machine = await starting;
   const console = new Console(machine.console);
   const input: unknown = machine.console;
   if (!(input instanceof Writable || input instanceof Duplex)) {

@@ -13,10 +13,13 @@ import { LIMITS } from "./limits.ts";
 const FOLDER = /^v\d+\.\d+\.\d+-[a-z0-9]+-[0-9a-f]+(-\d+)?$/;
 const ENTRY = /^[0-9a-f]{1,16}(\.\w+)?$/;
 
+/** What may be removed at any time, and is made again. */
+export const cacheDir = (): string =>
+  process.env["BLIXARD_CACHE"] ?? join(homedir(), ".cache", "blixard");
+
 /** Where the cache is, unless the user has set NODE_COMPILE_CACHE. */
 export function compileCacheDir(): string {
-  const cache = process.env["BLIXARD_CACHE"] ?? join(homedir(), ".cache", "blixard");
-  return join(cache, "compile");
+  return join(cacheDir(), "compile");
 }
 
 export interface PruneOptions {

@@ -84,6 +84,8 @@ export const LIMITS = {
   /** Node's compile cache for supervisors and machines: a release takes some 5 MiB of it. */
   compileCacheBytes: 128 * 1024 * 1024,
   compileCacheUnusedMs: 30 * 24 * 60 * 60 * 1000,
+  /** Files of compiled regions, of 4 MiB at most: one for each size of RAM, of this release and those before. */
+  regionFilesMax: 16,
   /** How often a running guest's agent is asked how it is, and how long it may take to say so. */
   healthEveryMs: 5_000,
   healthReplyMs: 5_000,

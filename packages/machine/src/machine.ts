@@ -5,8 +5,8 @@
  */
 
 import { assert } from "@blixard/std";
-import type { InterpreterOptions, InterpreterStats } from "./interp/interpreter.ts";
 import { Interpreter } from "./interp/interpreter.ts";
+import type { InterpreterOptions, InterpreterStats } from "./interp/options.ts";
 import type { JitParts } from "./jit/jit.ts";
 import { JIT_LIMITS, type JitLimits } from "./jit/limits.ts";
 import { INTERRUPT } from "./isa/riscv64/causes.ts";
@@ -49,6 +49,8 @@ export interface MachineOptions {
 export interface JitOptions {
   readonly limits?: Partial<JitLimits>;
   readonly onRegion?: JitParts["onRegion"];
+  /** Regions of another run, and whether to keep those of this one. */
+  readonly kept?: JitParts["kept"];
 }
 
 export interface MachineStats extends InterpreterStats {
@@ -58,8 +60,9 @@ export interface MachineStats extends InterpreterStats {
 
 function jitOptions(jit: "off" | "on" | JitOptions): Pick<InterpreterOptions, "jit"> {
   if (jit === "off") return {};
-  const { limits, onRegion }: JitOptions = jit === "on" ? {} : jit;
-  return { jit: { limits: { ...JIT_LIMITS, ...limits }, ...(onRegion && { onRegion }) } };
+  const { limits, onRegion, kept }: JitOptions = jit === "on" ? {} : jit;
+  const all = { ...JIT_LIMITS, ...limits };
+  return { jit: { limits: all, ...(onRegion && { onRegion }), ...(kept && { kept }) } };
 }
 
 export class Machine {
@@ -248,6 +251,14 @@ export class Machine {
       if (frames.isTouched(page)) hash.addPage(page, frames.pageBytes(page));
     }
     return hash.digest();
+  }
+
+  /**
+   * With `kept`, the compiled regions for machines to come with as much RAM, once: nothing is kept afterwards.
+   * Undefined when there are none that `kept.bytes` has not.
+   */
+  keptRegions(): Uint8Array | undefined {
+    return this.#interpreter.keptRegions();
   }
 
   stats(): MachineStats {

@@ -6,6 +6,7 @@ import { GuestImageStore } from "../image/guest-store.ts";
 import type { ImageStore } from "../image/types.ts";
 import { LIMITS } from "../limits.ts";
 import { probeEmbedded } from "../machine/embedded-probe.ts";
+import { regionsDir } from "../machine/embedded-regions.ts";
 import { makeOverlay } from "../machine/open-disk.ts";
 import type { MachineConfig } from "../machine/types.ts";
 import type { InstanceSpec, Probe, VmBounds } from "../types.ts";
@@ -32,6 +33,7 @@ export class EmbeddedBackend implements Backend {
   };
   readonly #images: ImageStore;
   readonly #cpuMillicores: number | undefined;
+  readonly #regions = regionsDir();
 
   constructor(options: EmbeddedBackendOptions = {}) {
     this.#images = options.images ?? new GuestImageStore();
@@ -60,6 +62,7 @@ export class EmbeddedBackend implements Backend {
       memoryBytes: spec.memoryBytes,
       ...(image.disk === undefined ? {} : { imageDisk: { base: image.disk, overlay } }),
       ...(spec.diskBytes === 0 ? {} : { disk: join(folder, DISK_FILE) }),
+      regions: this.#regions,
       ...(this.#cpuMillicores === undefined ? {} : { cpuMillicores: this.#cpuMillicores }),
     };
   }

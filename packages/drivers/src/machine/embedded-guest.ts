@@ -65,6 +65,8 @@ export interface EmbeddedGuestOptions {
   readonly cpuMillicores?: number;
   /** Whether hot code is compiled; absent: as the machine does by itself. */
   readonly jit?: "off" | "on";
+  /** Compiled regions of other runs; with it, those of this one can be had. */
+  readonly kept?: { readonly bytes?: Uint8Array };
   readonly consoleOut: Writable;
   readonly consoleIn?: Readable;
   /** The stream of the guest's agent, both ways. */
@@ -76,7 +78,7 @@ export interface EmbeddedGuestOptions {
 }
 
 export class EmbeddedGuest {
-  readonly #options: Omit<EmbeddedGuestOptions, "image">;
+  readonly #options: Omit<EmbeddedGuestOptions, "image" | "kept">;
   readonly #machine: Machine;
   readonly #board: Board;
   readonly #outlets: Outlet[] = [];
@@ -98,7 +100,7 @@ export class EmbeddedGuest {
   /** Puts the kernel into memory. Errors: what bootLinux says, as BlixardError. */
   constructor(options: EmbeddedGuestOptions) {
     // The image is in the guest's memory from here on: nobody keeps a second copy of it.
-    const { image, ...rest } = options;
+    const { image, kept, ...rest } = options;
     this.#options = rest;
     const { cpuMillicores } = options;
     this.#limit = cpuMillicores === undefined ? undefined : new CpuLimit(cpuMillicores);
@@ -107,7 +109,7 @@ export class EmbeddedGuest {
     this.#machine = new Machine({
       ramBytes: options.memoryBytes,
       harts: 1,
-      ...(options.jit === undefined ? {} : { jit: options.jit }),
+      jit: options.jit === "off" ? "off" : { ...(kept && { kept }) },
       timeMode: { kind: "free", nowNs: () => this.#nowNs() },
       createBus: (ports) => {
         board = createBoard({
@@ -146,6 +148,11 @@ export class EmbeddedGuest {
     clearImmediate(this.#turn);
     clearTimeout(this.#timer);
     this.#options.onEnd(end);
+  }
+
+  /** Compiled regions for other machines, once; undefined when there are no new ones. */
+  keptRegions(): Uint8Array | undefined {
+    return this.#machine.keptRegions();
   }
 
   get instructions(): number {

@@ -21,6 +21,7 @@ import {
   encodeLine,
   Lines,
 } from "./embedded-wire.ts";
+import { readRegions, writeRegions } from "./embedded-regions.ts";
 import { closeDisks, type DiskSpec, openDisks } from "./open-disk.ts";
 
 const MEBIBYTE = 1048576;
@@ -49,6 +50,7 @@ class EmbeddedProcess {
   #guest: EmbeddedGuest | undefined;
   #disks: readonly GuestDisk[] = [];
   #deadline: Deadline | undefined;
+  #keep: { readonly folder: string; readonly memoryBytes: number } | undefined;
 
   /** Listens; the rest is in the orders that come. */
   listen(): void {
@@ -81,8 +83,14 @@ class EmbeddedProcess {
 
   async #prepare(line: string): Promise<void> {
     try {
-      const { imageDisk, disk, cpuMillicores, jit, ...config } = decodeEmbeddedConfig(line);
-      const image = await loadImage(config);
+      const { imageDisk, disk, cpuMillicores, jit, regions, ...config } =
+        decodeEmbeddedConfig(line);
+      const memoryBytes = Math.ceil(config.memoryBytes / MEBIBYTE) * MEBIBYTE;
+      const [image, bytes] = await Promise.all([
+        loadImage(config),
+        regions === undefined ? undefined : readRegions(regions, memoryBytes),
+      ]);
+      if (regions !== undefined) this.#keep = { folder: regions, memoryBytes };
       const disks: DiskSpec[] = [];
       if (imageDisk !== undefined) {
         disks.push({ path: imageDisk.base, overlay: imageDisk.overlay });
@@ -91,9 +99,10 @@ class EmbeddedProcess {
       this.#disks = await openDisks(disks);
       this.#guest = new EmbeddedGuest({
         image,
-        memoryBytes: Math.ceil(config.memoryBytes / MEBIBYTE) * MEBIBYTE,
+        memoryBytes,
         ...(cpuMillicores === undefined ? {} : { cpuMillicores }),
         ...(jit === undefined ? {} : { jit }),
+        ...(regions === undefined ? {} : { kept: bytes === undefined ? {} : { bytes } }),
         disks: this.#disks,
         consoleOut: this.#console,
         consoleIn: this.#console,
@@ -122,7 +131,21 @@ class EmbeddedProcess {
     );
     this.#guest?.start();
     // Loading and booting leave garbage behind that a process whose guest is idle would keep for ever.
-    setTimeout(collect, COLLECT_MS).unref();
+    setTimeout(() => void this.#settle(), COLLECT_MS).unref();
+  }
+
+  /** Machines that are started later begin with the regions that this one has made in its first seconds. */
+  async #settle(): Promise<void> {
+    const bytes = this.#guest?.keptRegions();
+    const keep = this.#keep;
+    try {
+      if (bytes !== undefined && keep !== undefined) {
+        await writeRegions(keep.folder, keep.memoryBytes, bytes);
+      }
+    } catch (caught) {
+      process.stderr.write(`keeping compiled regions: ${toBlixardError(caught).message}\n`);
+    }
+    collect();
   }
 
   async #end(end: GuestEnd): Promise<void> {

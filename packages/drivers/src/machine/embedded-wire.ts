@@ -43,6 +43,7 @@ const CONFIG_FIELDS = [
   "disk",
   "cpuMillicores",
   "jit",
+  "regions",
 ];
 
 function readImageDisk(value: unknown, what: string): { base: string; overlay: string } {
@@ -64,6 +65,7 @@ export function readEmbeddedConfig(value: unknown, what: string): EmbeddedMachin
   );
   const cpuMillicores = optional(fields["cpuMillicores"], `${what}.cpuMillicores`, asInteger);
   const initrd = optional(fields["initrd"], `${what}.initrd`, asText);
+  const regions = optional(fields["regions"], `${what}.regions`, asText);
   const disk = optional(fields["disk"], `${what}.disk`, asText);
   return {
     kind: asOneOf(fields["kind"], ["embedded"] as const, `${what}.kind`),
@@ -75,6 +77,7 @@ export function readEmbeddedConfig(value: unknown, what: string): EmbeddedMachin
     ...(disk === undefined ? {} : { disk }),
     ...(cpuMillicores === undefined ? {} : { cpuMillicores }),
     ...(jit === undefined ? {} : { jit }),
+    ...(regions === undefined ? {} : { regions }),
   };
 }
 

@@ -40,6 +40,8 @@ export interface EmbeddedMachineConfig {
   readonly cpuMillicores?: number;
   /** Whether hot code is compiled; absent: as the machine does by itself. The guest cannot tell. */
   readonly jit?: "off" | "on";
+  /** Folder of compiled regions that machines share; absent: it begins with none and leaves none. */
+  readonly regions?: string;
 }
 
 export type MachineConfig = QemuMachineConfig | FakeMachineConfig | EmbeddedMachineConfig;

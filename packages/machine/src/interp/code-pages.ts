@@ -61,6 +61,8 @@ export class CodePages {
   predecoded = 0;
   /** Bytes of a page with operations change: page, base of its operations, offset, length. */
   onInvalidate: (page: number, base: number, offset: number, length: number) => void = () => {};
+  /** Execution has come to a page for the first time. */
+  onCreate: (page: number, base: number) => void = () => {};
   /** A page's operations are given up. */
   onDrop: (page: number, base: number) => void = () => {};
 
@@ -108,6 +110,7 @@ export class CodePages {
     this.#baseOf[page] = base;
     this.#pageOf[block] = page;
     this.#view.setUint16(base + SLOTS_PER_PAGE * OPERATION_BYTES, SPECIAL.pageEnd, true);
+    this.onCreate(page, base);
     return base;
   }
 

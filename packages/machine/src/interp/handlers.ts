@@ -1,6 +1,6 @@
 /** Numbers of handlers: which (instruction, length, near or far) each entry of the dispatch table stands for. */
 
-import { present } from "@blixard/std";
+import { assert } from "@blixard/std";
 import { INSTRUCTIONS } from "../isa/riscv64/decode.ts";
 import type { Variant } from "./emit.ts";
 
@@ -39,13 +39,19 @@ export const HANDLERS: readonly Handler[] = build();
 export const handlerNumber = (position: number): number => position + FIRST;
 export const HANDLER_COUNT = HANDLERS.length + FIRST;
 
-const keyOf = (handler: Handler): number =>
-  handler.index * 4 + (handler.length === 2 ? 2 : 0) + (handler.near ? 1 : 0);
-const NUMBERS = new Map(HANDLERS.map((handler, at) => [keyOf(handler), handlerNumber(at)]));
+const keyOf = (index: number, length: 2 | 4, near: boolean): number =>
+  index * 4 + (length === 2 ? 2 : 0) + (near ? 1 : 0);
+/** 0: there is none. */
+const NUMBERS = new Uint16Array(4 * INSTRUCTIONS.length);
+for (const [at, { index, length, near }] of HANDLERS.entries()) {
+  NUMBERS[keyOf(index, length, near)] = handlerNumber(at);
+}
 
 /** The dispatch number of an instruction; `near` only matters to relative branches and jumps. */
 export function handlerOf(index: number, length: 2 | 4, near: boolean): number {
-  const { exit } = present(INSTRUCTIONS[index], "instruction").block;
-  const relative = exit.kind === "branch" || exit.kind === "jumpRelative";
-  return present(NUMBERS.get(keyOf({ index, length, near: relative && near })), "handler");
+  // Only relative ones have a near handler.
+  const number = near ? (NUMBERS[keyOf(index, length, true)] ?? 0) : 0;
+  const found = number === 0 ? (NUMBERS[keyOf(index, length, false)] ?? 0) : number;
+  assert(found !== 0, "an instruction's handler");
+  return found;
 }

@@ -11,7 +11,6 @@ import { CAUSE, GuestTrap, guestTrap, INTERRUPT } from "../isa/riscv64/causes.ts
 import { accessCsr, CSR } from "../isa/riscv64/csr.ts";
 import type { HartPorts, TranslationChange } from "../isa/riscv64/hart.ts";
 import { Hart, STATUS, USER } from "../isa/riscv64/hart.ts";
-import type { SbiPorts } from "../isa/riscv64/sbi.ts";
 import { serveSbi } from "../isa/riscv64/sbi.ts";
 import { SLICE_INSTRUCTIONS_MAX } from "../limits.ts";
 import { Frames } from "../memory/frames.ts";
@@ -20,11 +19,8 @@ import { layoutFor, STATE } from "../memory/layout.ts";
 import { SoftTlb } from "../memory/tlb.ts";
 import { hostOperation } from "../fp/host.ts";
 import { floatShape } from "../ir/shape.ts";
-import type { Bus } from "../types.ts";
 import { LEFT_BY } from "../jit/emit/context.ts";
-import type { JitParts, JitStats } from "../jit/jit.ts";
 import { Jit } from "../jit/jit.ts";
-import type { JitLimits } from "../jit/limits.ts";
 import type { WasmFunction, WasmMemory } from "../wasm/engine.ts";
 import { compile, createMemory, instantiate } from "../wasm/engine.ts";
 import { hasFusedMultiplyAdd } from "../wasm/probe.ts";
@@ -34,6 +30,7 @@ import { EXIT, SLOW, TRAP_VALUE } from "./context.ts";
 import { HELPER_NUMBERS } from "./emit.ts";
 import { FLOAT_NUMBERS } from "./float.ts";
 import { interpreterModule } from "./module.ts";
+import type { InterpreterOptions, InterpreterStats } from "./options.ts";
 import { Place } from "./place.ts";
 import { MemoryRegisters } from "./registers.ts";
 
@@ -49,40 +46,6 @@ const QUIET_CSRS: ReadonlySet<number> = new Set([
   CSR.scause,
   CSR.stval,
 ]);
-
-export interface InterpreterOptions {
-  readonly ramBase: number;
-  readonly ramBytes: number;
-  readonly bus?: Bus;
-  readonly sbi: SbiPorts;
-  /** Value of the `time` counter after so many ticks. */
-  time(ticks: number): bigint;
-  /** The first tick at which `time` is at least so much; infinite when ticks do not decide it. */
-  tickOf(time: bigint): number;
-  /** Use the processor's multiply-add; absent: if wasm/probe.ts finds that it rounds once. */
-  readonly fused?: boolean;
-  /** Compile hot code; without it everything is interpreted. */
-  readonly jit?: { readonly limits: JitLimits; readonly onRegion?: JitParts["onRegion"] };
-}
-
-export interface InterpreterStats {
-  readonly ticks: number;
-  readonly exceptions: number;
-  readonly interrupts: number;
-  readonly slowAccesses: number;
-  readonly helperCalls: number;
-  readonly floatCalls: number;
-  readonly fetchMisses: number;
-  readonly codePages: number;
-  readonly predecoded: number;
-  readonly tlbEntries: number;
-  readonly jit: JitStats | undefined;
-  /** How often execution came back from regions, by reason. */
-  readonly leftBy: Readonly<Record<keyof typeof LEFT_BY, number>>;
-  /** Accesses that no entry answered, and that made one. Hits are not counted: that would cost them time. */
-  readonly tlbMisses: number;
-  readonly tlbFlushes: number;
-}
 
 function countingFor(jit: InterpreterOptions["jit"]): CountingAt {
   if (jit === undefined) return "nowhere";
@@ -178,6 +141,11 @@ export class Interpreter implements HartPorts {
       ticks: () => this.ticks,
       baseAt: (pageVa) => this.#place.baseAt(pageVa),
     });
+  }
+
+  /** Compiled regions for machines to come, see Jit.keep. */
+  keptRegions(): Uint8Array | undefined {
+    return this.#jit?.keep();
   }
 
   // --- counters -----------------------------------------------------------------------------------------

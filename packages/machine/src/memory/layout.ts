@@ -3,7 +3,7 @@
  *
  *   0         hart state (STATE), then the jump tables of both privileges, then a scratch page of operations
  *   64 KiB    software TLB: user read, user write, supervisor read, supervisor write
- *   ...       predecoded operations, then a count or region for each of them
+ *   ...       predecoded operations, then a count or region for each of them, then where regions' pages are
  *   ...       RAM: a pool of 4 KiB frames, up to 2^addressBits at most
  *
  * Everything is below 2^addressBits (at most 2^31), because the TLB's compare takes bit `addressBits` and
@@ -80,6 +80,13 @@ const CODE_BYTES_MIN = 16 * 1024 * 1024;
 /** Bytes of operation for each byte of count. */
 const COUNTS_SHARE = OPERATION_BYTES / 4;
 
+/** Pages that one region may lie in; numbers that regions may have. */
+export const REGION_PAGES_MAX = 8;
+export const REGION_NUMBERS = 16_384;
+export const BASES_SHIFT = 5;
+const BASES_BYTES = 2 ** BASES_SHIFT;
+assert(BASES_BYTES === 4 * REGION_PAGES_MAX, "a region's pages by shifting");
+
 export interface Layout {
   /** Host addresses are below 2^addressBits. */
   readonly addressBits: number;
@@ -94,6 +101,8 @@ export interface Layout {
   /** For each predecoded operation 32 bits: the region that begins there (top bit set), or executions. */
   readonly countsAt: number;
   readonly countsBytes: number;
+  /** For each region, by number, addresses of its pages' operations: REGION_PAGES_MAX of 32 bits. */
+  readonly basesAt: number;
   readonly ramAt: number;
   readonly wasmPages: number;
 }
@@ -108,7 +117,8 @@ export function layoutFor(ramBytes: number): Layout {
     const codeAt = TLB_AT + 4 * tlbTableBytes;
     const countsAt = codeAt + Math.ceil(codeBytes / WASM_PAGE_BYTES) * WASM_PAGE_BYTES;
     const countsBytes = Math.ceil(codeBytes / COUNTS_SHARE / WASM_PAGE_BYTES) * WASM_PAGE_BYTES;
-    const ramAt = countsAt + countsBytes;
+    const basesAt = countsAt + countsBytes;
+    const ramAt = basesAt + REGION_NUMBERS * BASES_BYTES;
     const end = ramAt + ramBytes;
     if (end > 2 ** addressBits) continue;
     return {
@@ -121,6 +131,7 @@ export function layoutFor(ramBytes: number): Layout {
       codeBytes,
       countsAt,
       countsBytes,
+      basesAt,
       ramAt,
       wasmPages: Math.ceil(end / WASM_PAGE_BYTES),
     };

@@ -178,6 +178,22 @@ export interface BranchHint {
   readonly likely: boolean;
 }
 
+/** A function without its type: local declarations and instructions, as the code section holds them. */
+export interface FunctionBody {
+  readonly bytes: Uint8Array;
+  readonly hints: readonly BranchHint[];
+}
+
+/** Bytes of a number that is written by `Code.padded`. */
+export const PADDED_BYTES = 5;
+/** A number in place of another one that was written by `Code.padded`: signed LEB128 of 32 bits, full length. */
+export function writePadded(bytes: Uint8Array, at: number, value: number): void {
+  for (let n = 0; n < PADDED_BYTES; n++) {
+    const more = n < PADDED_BYTES - 1 ? 0x80 : 0;
+    bytes[at + n] = ((value >> (7 * n)) & 127) | more;
+  }
+}
+
 export class Code {
   readonly #bytes = new ByteWriter();
   readonly #locals: ValueType[] = [];
@@ -217,6 +233,14 @@ export class Code {
   i32(value: number): this {
     this.#bytes.u8(FIXED.i32Const);
     this.#bytes.signed32(value);
+    return this;
+  }
+  /** As `i32`, but of a length that another number has, too. */
+  padded(value: number): this {
+    const bytes = new Uint8Array(PADDED_BYTES);
+    writePadded(bytes, 0, value);
+    this.#bytes.u8(FIXED.i32Const);
+    this.#bytes.append(bytes);
     return this;
   }
   i64(value: bigint | number): this {
@@ -317,19 +341,18 @@ export class Code {
     for (const type of this.#locals) head.append([1, VALUE_TYPE[type]]);
     return head.take();
   }
-  /** What is known about its jumps, in the order of the code. */
-  hints(): readonly BranchHint[] {
-    const before = this.#head().length;
-    return this.#hints.map(({ offset, likely }) => ({ offset: offset + before, likely }));
-  }
-
-  /** Appends size, local declarations and instructions, as the code section holds them. */
-  encode(into: ByteWriter): void {
+  /** All of it, with what is known about its jumps in the order of the code. */
+  body(): FunctionBody {
     assert(this.#depth === 0, "every block is closed");
     const head = this.#head();
-    into.unsigned(head.length + this.#bytes.length + 1);
-    into.append(head);
-    into.append(this.#bytes.view());
-    into.u8(FIXED.end);
+    const bytes = new Uint8Array(head.length + this.#bytes.length + 1);
+    bytes.set(head);
+    bytes.set(this.#bytes.view(), head.length);
+    bytes[bytes.length - 1] = FIXED.end;
+    const hints = this.#hints.map(({ offset, likely }) => ({
+      offset: offset + head.length,
+      likely,
+    }));
+    return { bytes, hints };
   }
 }

@@ -1,7 +1,7 @@
 /** Puts function bodies, imports and exports together into the bytes of a WebAssembly module. */
 
-import { assert } from "@blixard/std";
-import type { ValueType } from "./code.ts";
+import { assert, present } from "@blixard/std";
+import type { FunctionBody, ValueType } from "./code.ts";
 import { ByteWriter } from "./bytes.ts";
 import { Code, VALUE_TYPE } from "./code.ts";
 
@@ -16,7 +16,7 @@ interface Import {
 }
 interface Defined {
   readonly type: number;
-  readonly code: Code;
+  readonly body: FunctionBody;
   readonly exportName: string | undefined;
 }
 
@@ -98,8 +98,18 @@ export class ModuleBuilder {
   define(type: FunctionType, write: (code: Code) => void, exportName?: string): number {
     const code = new Code(type.parameters);
     write(code);
-    this.#defined.push({ type: this.type(type), code, exportName });
+    return this.add(type, code.body(), exportName);
+  }
+
+  /** Index of the function, which was defined in a module with the same imports, types and functions before it. */
+  add(type: FunctionType, body: FunctionBody, exportName?: string): number {
+    this.#defined.push({ type: this.type(type), body, exportName });
     return this.#imports.length + this.#defined.length - 1;
+  }
+
+  /** Of a function that was defined here. */
+  bodyOf(index: number): FunctionBody {
+    return present(this.#defined[index - this.#imports.length], "a defined function").body;
   }
 
   #writeImports(into: ByteWriter): void {
@@ -137,8 +147,7 @@ export class ModuleBuilder {
 
   /** The hints of every function that has some, as a custom section. */
   #writeHints(into: ByteWriter): void {
-    const hinted = this.#defined.flatMap(({ code }, position) => {
-      const hints = code.hints();
+    const hinted = this.#defined.flatMap(({ body: { hints } }, position) => {
       return hints.length === 0 ? [] : [{ hints, position }];
     });
     if (hinted.length === 0) return;
@@ -171,7 +180,10 @@ export class ModuleBuilder {
     writeSection(into, SECTION.export, (body) => this.#writeExports(body));
     this.#writeHints(into);
     writeSection(into, SECTION.code, (body) => {
-      writeVector(body, this.#defined, ({ code }) => code.encode(body));
+      writeVector(body, this.#defined, (one) => {
+        body.unsigned(one.body.bytes.length);
+        body.append(one.body.bytes);
+      });
     });
     return into.take();
   }

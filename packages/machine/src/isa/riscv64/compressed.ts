@@ -213,9 +213,19 @@ function quadrant2(bits: number): number | undefined {
   }
 }
 
+/** What has been expanded so far. 32-bit encodings end in two ones: these two numbers are none. */
+const UNKNOWN = 0;
+const RESERVED = 1;
+const expansions = new Int32Array(2 ** 16);
+
 /** The 32-bit encoding (signed) of a 16-bit one; undefined when it is reserved. */
 export function expandCompressed(bits: number): number | undefined {
-  const expanded =
-    (bits & 3) === 0 ? quadrant0(bits) : (bits & 3) === 1 ? quadrant1(bits) : quadrant2(bits);
-  return expanded === undefined ? undefined : expanded | 0;
+  let expanded = expansions[bits] ?? UNKNOWN;
+  if (expanded === UNKNOWN) {
+    const found =
+      (bits & 3) === 0 ? quadrant0(bits) : (bits & 3) === 1 ? quadrant1(bits) : quadrant2(bits);
+    expanded = found === undefined ? RESERVED : found | 0;
+    expansions[bits] = expanded;
+  }
+  return expanded === RESERVED ? undefined : expanded;
 }

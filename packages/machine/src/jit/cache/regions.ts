@@ -4,17 +4,22 @@
  * memory/layout.ts): its number with the top bit set, or else how often the place was executed.
  */
 
-import { assert, present } from "@blixard/std";
+import { assert } from "@blixard/std";
 import type { Layout } from "../../memory/layout.ts";
-import { CODE_PAGE_BYTES, OPERATION_BYTES } from "../../memory/layout.ts";
+import {
+  CODE_PAGE_BYTES,
+  OPERATION_BYTES,
+  REGION_NUMBERS,
+  REGION_PAGES_MAX,
+} from "../../memory/layout.ts";
 import type { WasmFunction, WasmTable } from "../../wasm/engine.ts";
-import type { Block, RegionPage } from "../analyse/graph.ts";
+import type { Block } from "../analyse/graph.ts";
 import { pageDelta } from "../analyse/graph.ts";
 import { PAGE_BYTES } from "../../limits.ts";
 import { FIRST_SLOT, NOT_AGAIN } from "../limits.ts";
 
 /** Bytes of a guest page that a region was made from. */
-interface Extent {
+export interface Extent {
   readonly page: number;
   readonly from: number;
   readonly to: number;
@@ -35,21 +40,20 @@ export interface Region {
   dead: boolean;
 }
 
-/** Blocks lie in one page, but for an instruction at their end that crosses into the next. */
-export function extentsOf(blocks: readonly Block[], pages: readonly RegionPage[]): Extent[] {
-  const pageAt = (delta: number): number => {
-    const known = pages.find((page) => page.delta === delta);
-    return present(known, "a page of the region").page;
-  };
+/**
+ * What blocks are made from, pages by their virtual distance. Blocks lie in one page, but for an instruction at
+ * their end that crosses into the next.
+ */
+export function extentsOf(blocks: readonly Block[]): Extent[] {
   return blocks.flatMap(({ instructions }) => {
     const [first, last] = [instructions[0], instructions.at(-1)];
     if (first === undefined || last === undefined) return [];
     const start = pageDelta(first.delta);
     const from = first.delta - start;
     const to = last.delta + last.length - start;
-    const own = { page: pageAt(start), from, to: Math.min(to, PAGE_BYTES) };
+    const own = { page: start, from, to: Math.min(to, PAGE_BYTES) };
     if (to <= PAGE_BYTES) return [own];
-    return [own, { page: pageAt(start + PAGE_BYTES), from: 0, to: to - PAGE_BYTES }];
+    return [own, { page: start + PAGE_BYTES, from: 0, to: to - PAGE_BYTES }];
   });
 }
 
@@ -60,10 +64,17 @@ export class Regions {
   readonly #byPage = new Map<number, Set<Region>>();
   readonly #all = new Map<number, Region>();
   readonly #free: number[] = [];
-  #next = FIRST_SLOT;
+  readonly #bases: Int32Array;
+  /** Numbers below are those of stored regions, and go to no other. */
+  readonly #first: number;
+  #next: number;
 
-  constructor(layout: Layout, buffer: ArrayBuffer, table: WasmTable) {
+  constructor(layout: Layout, buffer: ArrayBuffer, table: WasmTable, stored: number) {
     this.#layout = layout;
+    this.#first = FIRST_SLOT + stored;
+    this.#next = this.#first;
+    const words = REGION_NUMBERS * REGION_PAGES_MAX;
+    this.#bases = new Int32Array(buffer, layout.basesAt, words);
     this.#counts = new Int32Array(buffer, layout.countsAt, layout.countsBytes / 4);
     this.#table = table;
   }
@@ -79,6 +90,10 @@ export class Regions {
   refuse(ip: number): void {
     this.#counts[this.#wordAt(ip)] = NOT_AGAIN;
   }
+  /** So often, as far as it matters, has this place been executed. */
+  recount(ip: number, executions: number): void {
+    this.#counts[this.#wordAt(ip)] = executions;
+  }
 
   /** The number that the next region gets. */
   get nextNumber(): number {
@@ -88,11 +103,17 @@ export class Regions {
     return this.#all.get(number);
   }
 
-  add(made: Omit<Region, "number" | "samples" | "dead">): Region {
-    const number = this.#free.pop() ?? this.#next++;
+  /** With addresses of its pages' operations. Only a stored region has a number already. */
+  add(
+    made: Omit<Region, "number" | "samples" | "dead">,
+    bases: readonly number[],
+    stored?: number,
+  ): Region {
+    const number = stored ?? this.#free.pop() ?? this.#next++;
     const region: Region = { ...made, number, samples: 0, dead: false };
     const { ip, extents } = region;
     this.#all.set(number, region);
+    this.#bases.set(bases, number * REGION_PAGES_MAX);
     for (const { page } of extents) {
       const known = this.#byPage.get(page);
       if (known === undefined) this.#byPage.set(page, new Set([region]));
@@ -121,7 +142,7 @@ export class Regions {
     }
     this.#counts[this.#wordAt(region.ip)] = 0;
     if (region.number < this.#table.length) this.#table.set(region.number, null);
-    this.#free.push(region.number);
+    if (region.number >= this.#first) this.#free.push(region.number);
   }
 
   /** Bytes of a page change: regions made from them are gone. Returns how many. */

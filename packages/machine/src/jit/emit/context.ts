@@ -1,8 +1,9 @@
 /** What the emitters of one region share. */
 
 import type { LocalPool } from "../../interp/context.ts";
+import { assert } from "@blixard/std";
 import type { Layout } from "../../memory/layout.ts";
-import { STATE } from "../../memory/layout.ts";
+import { BASES_SHIFT, STATE } from "../../memory/layout.ts";
 import type { Code, Label } from "../../wasm/code.ts";
 import type { ValueType } from "../../wasm/code.ts";
 import type { RegionPage } from "../analyse/graph.ts";
@@ -48,6 +49,8 @@ export interface RegionLocals {
   readonly selector: number;
   /** NX of fflags. */
   readonly inexact: number;
+  /** The region's number in the table. */
+  readonly number: number;
 }
 
 export interface RegionContext {
@@ -60,8 +63,6 @@ export interface RegionContext {
   /** The i32 local of an integer register. */
   word(number: number): number;
   readonly functions: { readonly fma32: number; readonly fma64: number };
-  /** Its number in the table. */
-  readonly number: number;
   readonly privilege: number;
   /** NX of fflags is set whenever the region runs. */
   readonly inexactSet: boolean;
@@ -91,7 +92,18 @@ export function emitSideExit(
  * is entered so often that budgets end there wants to be larger, one that loops is large enough.
  */
 export function emitSample(c: RegionContext): void {
-  c.code.i32(0).i32(c.number).memory("i32.store", STATE.region);
+  c.code.i32(0).get(c.locals.number).memory("i32.store", STATE.region);
+}
+
+/**
+ * Pushes the address of the operations of a page of the region. It is kept beside the region: in another
+ * machine's memory, or another run, the same code has its operations elsewhere.
+ */
+export function pushPageBase(c: RegionContext, start: number): void {
+  const position = c.pages.findIndex(({ delta }) => delta === start);
+  assert(position >= 0, "a page of the region");
+  c.code.get(c.locals.number).i32(BASES_SHIFT).op("i32.shl");
+  c.code.memory("i32.load", c.layout.basesAt + 4 * position);
 }
 
 /** Pushes the virtual address of a place in the region. */

@@ -1,11 +1,10 @@
 /** Whether the next page of a region is still where it was when the region was made. */
 
-import { present } from "@blixard/std";
 import { PAGE_BYTES } from "../../limits.ts";
 import { JUMP_ENTRIES, JUMP_ENTRY_BYTES } from "../../memory/layout.ts";
 import { pageDelta } from "../analyse/graph.ts";
 import type { RegionContext } from "./context.ts";
-import { emitSideExit, LEFT_BY, pushAddress } from "./context.ts";
+import { emitSideExit, LEFT_BY, pushAddress, pushPageBase } from "./context.ts";
 import type { Forms } from "./forms.ts";
 
 /**
@@ -15,10 +14,6 @@ import type { Forms } from "./forms.ts";
 function emitCheck(c: RegionContext, delta: number, otherwise: () => void): void {
   const { code, layout, pool } = c;
   const start = pageDelta(delta);
-  const page = present(
-    c.pages.find((known) => known.delta === start),
-    "a page of the region",
-  );
   const table = layout.jumpsAt[c.privilege === 0 ? 0 : 1];
   const [entry, address] = [pool.take("i32"), pool.take("i64")];
   pushAddress(c, start);
@@ -28,11 +23,9 @@ function emitCheck(c: RegionContext, delta: number, otherwise: () => void): void
     .op("i32.and")
     .tee(entry);
   code.memory("i64.load", table).get(address).op("i64.ne");
-  code
-    .get(entry)
-    .memory("i32.load", table + 8)
-    .i32(page.base)
-    .op("i32.ne", "i32.or");
+  code.get(entry).memory("i32.load", table + 8);
+  pushPageBase(c, start);
+  code.op("i32.ne", "i32.or");
   code.unlikely().if(otherwise);
 }
 

@@ -46,6 +46,7 @@ function makeLocals(code: Code): RegionLocals {
     target: code.local("i64"),
     selector: code.local("i32"),
     inexact: code.local("i32"),
+    number: code.local("i32"),
   };
 }
 
@@ -71,6 +72,14 @@ function emitEntryChecks(c: RegionContext, plan: RegionPlan): void {
   });
   if (!float || plan.inexactSet) return;
   code.i32(0).memory("i32.load", STATE.fflags).i32(1).op("i32.and").set(locals.inexact);
+}
+
+/** Where a region's body has its number, written by `Code.padded`: behind its locals and one opcode. */
+export function numberAt(body: Uint8Array): number {
+  // At most 2^14 declarations of two bytes each.
+  const [low = 0, high = 0] = body;
+  const [length, locals] = low < 128 ? [1, low] : [2, (low & 127) | (high << 7)];
+  return length + 2 * locals + 1;
 }
 
 /** Index of the function, exported as `name`. `names` gets those of its locals, for whoever wants to read it. */
@@ -102,6 +111,8 @@ export function defineRegion(
     };
     const locals = makeLocals(code);
     for (const [key, local] of Object.entries(locals)) names.set(local, key);
+    // First of all: see `numberAt`.
+    code.padded(plan.number).set(locals.number);
     const pool = new LocalPool(code);
     const { privilege, pages, inexactSet, fused } = plan;
     const context = (labels: { readonly side: Label; readonly jump: Label }): RegionContext => ({
@@ -112,7 +123,6 @@ export function defineRegion(
       register,
       word,
       functions,
-      number: plan.number,
       privilege,
       inexactSet,
       fused,

@@ -12,7 +12,7 @@ import type { Block, Target } from "../analyse/graph.ts";
 import { pageDelta, straddles, successors } from "../analyse/graph.ts";
 import { dominates, dominators, goesBack } from "../analyse/order.ts";
 import type { RegionContext } from "./context.ts";
-import { emitSideExit, LEFT_BY, pushAddress } from "./context.ts";
+import { emitSideExit, LEFT_BY, pushAddress, pushPageBase } from "./context.ts";
 import { Forms } from "./forms.ts";
 import { InstructionEmitter } from "./instruction.ts";
 import { emitPageCheck, emitStraddleCheck } from "./page-check.ts";
@@ -144,18 +144,17 @@ export class StructureEmitter {
     }
   }
 
-  /** Address of the predecoded operation of a block's last instruction. */
+  /** Pushes the address of its page's operations; answers how far from there a block's last instruction is. */
   #lastOperation(block: Block): number {
     const { delta } = present(block.instructions.at(-1), "a branch");
     const start = pageDelta(delta);
-    const page = this.#c.pages.find((known) => known.delta === start);
-    const { base } = present(page, "a page of the region");
-    return base + ((delta - start) / 2) * OPERATION_BYTES;
+    pushPageBase(this.#c, start);
+    return ((delta - start) / 2) * OPERATION_BYTES;
   }
   /** A branch goes where it had not gone: the region that is made next is to know. */
   #note(block: Block, field: number): void {
     const at = this.#lastOperation(block) + field;
-    this.#c.code.i32(0).i32(1).memory("i32.store8", at);
+    this.#c.code.i32(1).memory("i32.store8", at);
   }
 
   #indirect(
@@ -173,8 +172,11 @@ export class StructureEmitter {
       pushAddress(this.#c, expected.block.start);
       code.op("i64.eq").if(() => this.#go(block, expected, forms.copy()));
     }
-    code.i32(0).get(locals.target).op("i32.wrap_i64");
-    code.memory("i32.store", this.#lastOperation(block) + OPERATION.target);
+    const at = this.#lastOperation(block);
+    code
+      .get(locals.target)
+      .op("i32.wrap_i64")
+      .memory("i32.store", at + OPERATION.target);
     forms.settle();
     code.br(this.#c.labels.jump);
   }

@@ -6,6 +6,7 @@
 import { Interpreter } from "../../interp/interpreter.ts";
 import type { Hart } from "../../isa/riscv64/hart.ts";
 import type { SbiPorts } from "../../isa/riscv64/sbi.ts";
+import type { KeptRegions } from "../../jit/jit.ts";
 import { JIT_LIMITS, type JitLimits } from "../../jit/limits.ts";
 import { INSTRUCTIONS_PER_TIME_TICK } from "../../limits.ts";
 import { ReferenceMachine } from "../../ref/machine.ts";
@@ -14,9 +15,9 @@ import { DEVICE_BASE, DEVICE_BYTES, PAGE, RAM_BASE, RAM_BYTES } from "./program.
 
 /**
  * jit: regions wherever something is executed; jit-tight: the same with bounds so tight that regions are
- * small, share modules and keep being given up.
+ * small, share modules and keep being given up; jit-kept: regions that another run of the same guests has made.
  */
-export const EXECUTIONS = ["reference", "interpreter", "jit", "jit-tight"] as const;
+export const EXECUTIONS = ["reference", "interpreter", "jit", "jit-tight", "jit-kept"] as const;
 export type ExecutionName = (typeof EXECUTIONS)[number];
 
 /** One way to run a guest. Everything that a guest can see is reached through it. */
@@ -33,6 +34,9 @@ export interface Execution {
   load(image: Uint8Array): void;
   /** At most so many instructions; fewer if the guest waits or stops. Returns how many it began. */
   run(instructions: number): number;
+  /** Of jit-kept: regions for `createExecution`; how many of those that it was given it has used. */
+  keptRegions?(): Uint8Array | undefined;
+  reused?(): number;
   /** A page of RAM; `into` has a page's size. */
   readPage(page: number, into: Uint8Array): void;
 }
@@ -132,10 +136,10 @@ const TIGHT: JitLimits = {
 };
 
 function createInterpreter(
-  name: "interpreter" | "jit" | "jit-tight",
-  variant: { readonly limits?: JitLimits; readonly fused?: boolean },
+  name: Exclude<ExecutionName, "reference">,
+  variant: { readonly limits?: JitLimits; readonly fused?: boolean; readonly kept?: KeptRegions },
 ): Execution {
-  const { limits, fused } = variant;
+  const { limits, fused, kept } = variant;
   const bus = new TestBus();
   const interpreter: Interpreter = new Interpreter({
     ...SIZE,
@@ -148,9 +152,15 @@ function createInterpreter(
     time: (ticks) => BigInt(Math.floor(ticks / INSTRUCTIONS_PER_TIME_TICK)),
     tickOf: (time) => Number(time) * INSTRUCTIONS_PER_TIME_TICK,
     ...(fused !== undefined && { fused }),
-    ...(limits && { jit: { limits } }),
+    ...(limits && { jit: { limits, ...(kept && { kept }) } }),
   });
-  return executionOf(name, interpreter, bus);
+  const execution = executionOf(name, interpreter, bus);
+  if (kept === undefined) return execution;
+  return {
+    ...execution,
+    keptRegions: () => interpreter.keptRegions(),
+    reused: () => interpreter.stats().jit?.reused ?? 0,
+  };
 }
 
 /** Anything built on the interpreter's hart and memory. */
@@ -180,12 +190,15 @@ function executionOf(name: ExecutionName, interpreter: Interpreter, bus: TestBus
   };
 }
 
-const CREATORS: Readonly<Record<ExecutionName, () => Execution>> = {
+const CREATORS: Readonly<Record<ExecutionName, (kept: KeptRegions) => Execution>> = {
   reference: createReference,
   // Two without the processor's multiply-add, one with it where it has one.
   interpreter: () => createInterpreter("interpreter", { fused: false }),
   jit: () => createInterpreter("jit", { limits: FORCED }),
   "jit-tight": () => createInterpreter("jit-tight", { limits: TIGHT, fused: false }),
+  "jit-kept": (kept) => createInterpreter("jit-kept", { limits: FORCED, kept }),
 };
 
-export const createExecution = (name: ExecutionName): Execution => CREATORS[name]();
+/** Only jit-kept uses `kept`. */
+export const createExecution = (name: ExecutionName, kept: KeptRegions = {}): Execution =>
+  CREATORS[name](kept);

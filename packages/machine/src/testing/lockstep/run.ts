@@ -22,6 +22,8 @@ export interface Outcome {
   readonly instructions: number;
   readonly exceptions: number;
   readonly difference: Difference | undefined;
+  /** Regions of an earlier run that jit-kept has used. */
+  readonly reused: number;
 }
 
 /** What the first execution does is right. */
@@ -30,9 +32,19 @@ interface Field {
   readonly others: readonly Execution[];
 }
 
-function createField(names: readonly ExecutionName[]): Field {
+const KEPT: ExecutionName = "jit-kept";
+
+/** `rehearse` is what the executions are to do, done before by one that keeps its regions. */
+function createField(names: readonly ExecutionName[], rehearse: (alone: Field) => void): Field {
   assert(names.length > 1, "one execution alone agrees with itself");
-  const [first, ...others] = names.map(createExecution);
+  let bytes: Uint8Array | undefined;
+  if (names.includes(KEPT)) {
+    const keeping = createExecution(KEPT);
+    rehearse({ first: keeping, others: [] });
+    bytes = keeping.keptRegions?.();
+  }
+  const kept = bytes === undefined ? {} : { bytes };
+  const [first, ...others] = names.map((name) => createExecution(name, kept));
   return { first: present(first, "first execution"), others };
 }
 
@@ -160,7 +172,7 @@ function advance({ first, others }: Field, steps: number): number {
   return done;
 }
 
-function runGuest(field: Field, suite: Suite, seed: number): Outcome {
+function runGuest(field: Field, suite: Suite, seed: number): Omit<Outcome, "reused"> {
   const random = new Prng(seed);
   const guest = drawGuest(random, suite);
   const before = field.first.exceptions();
@@ -188,8 +200,12 @@ export function explain(
   seed: number,
   names: readonly ExecutionName[] = EXECUTIONS,
 ): Difference | undefined {
-  const field = createField(names);
-  load(field, drawGuest(new Prng(seed), suite));
+  const guest = drawGuest(new Prng(seed), suite);
+  const field = createField(names, (alone) => {
+    load(alone, guest);
+    advance(alone, STEPS_MAX);
+  });
+  load(field, guest);
   for (let step = 0; step < STEPS_MAX; step++) {
     const pc = field.first.hart.registers.pc.toString(16);
     if (advance(field, 1) === 0) break;
@@ -210,8 +226,19 @@ export function lockstep(
   instructions: number,
   names: readonly ExecutionName[] = EXECUTIONS,
 ): Outcome {
-  const field = createField(names);
   assert(instructions > 0, "instructions to run");
+  const field = createField(names, (alone) => runGuests(alone, suite, firstSeed, instructions));
+  const outcome = runGuests(field, suite, firstSeed, instructions);
+  const reused = field.others.reduce((sum, other) => sum + (other.reused?.() ?? 0), 0);
+  return { ...outcome, reused };
+}
+
+function runGuests(
+  field: Field,
+  suite: Suite,
+  firstSeed: number,
+  instructions: number,
+): Omit<Outcome, "reused"> {
   let done = 0;
   let exceptions = 0;
   for (let seed = firstSeed; done < instructions; seed++) {
