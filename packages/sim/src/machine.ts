@@ -93,6 +93,7 @@ export class Machine<R> {
     const { network } = this.#deps;
     return network.attach(this.host, this.peer, 0, (from, message) => {
       if (this.raft === undefined) return;
+      this.#deps.checker.features.heard(this.peer, from);
       this.raft.input({ kind: "message", from, message });
       this.observe();
     });
@@ -155,6 +156,7 @@ export class Machine<R> {
       if (this.clock.isFrozen) return;
       this.raft?.input({ kind: "tick" });
       this.observe();
+      this.#deps.checker.features.ticked(this.peer, this.host.incarnation);
       if (this.#stoppingTicks >= 0 && ++this.#stoppingTicks > STOP_TICKS_MAX) {
         violated("stops in time", `n${this.id} was told to stop and did not`);
       }

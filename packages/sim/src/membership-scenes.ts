@@ -157,7 +157,19 @@ function writes(scene: Scene): OperationItem[] {
   });
 }
 
-/** Nothing where the membership stays; else such scenes in most seeds. */
+/** Just before all is healed leadership is offered to who does not hear of it, and may never. */
+function lateTransfer(scene: Scene): FaultItem[] {
+  const { random, cluster, electionMs } = scene;
+  const heir = [random.between(1, cluster.voters)];
+  const fromMs = cluster.safetyMs - electionMs;
+  const askedMs = cluster.safetyMs - random.between(1, electionMs >> 1);
+  return [
+    fault(scene, "isolateOne", [fromMs, electionMs], heir),
+    fault(scene, "leadershipTransfer", [askedMs, 0], heir),
+  ];
+}
+
+/** Where the membership stays, sometimes a transfer; else scenes of changes in most seeds. */
 export function drawMembershipScenes(
   seed: number,
   profile: Profile,
@@ -166,9 +178,13 @@ export function drawMembershipScenes(
   nextId: () => number,
 ): PlanItem[] {
   const random = streamOf(seed, profile, 0x5ce7e);
-  const isChanging = cluster.spares > 0 && profile !== "control" && keepsMedia(kinds);
-  if (!isChanging || !random.chance(0.8)) return [];
   const electionMs = cluster.tickMs * cluster.electionTicks;
+  const isChanging = cluster.spares > 0 && profile !== "control" && keepsMedia(kinds);
+  if (profile === "control" || !random.chance(0.8)) return [];
+  if (!isChanging) {
+    const scene: Scene = { random, cluster, electionMs, atMs: 0, nextId };
+    return random.chance(0.7) ? lateTransfer(scene) : [];
+  }
   const items: PlanItem[] = [];
   let atMs = FIRST_MS + random.below(1500);
   while (atMs < cluster.safetyMs - LAST_MS) {

@@ -18,6 +18,9 @@ import type { Workload } from "./workload.ts";
 import { violated } from "./world/world.ts";
 
 const DEADLINE_MS = 3000;
+/** Values of probes begin here: each value is written once in a run. */
+const FIRST_PROBE = 0x7000_0000;
+const NEVER_HELD = 0x7fff_ffff;
 
 type Response = RegisterOutput;
 type Mutable = { -readonly [K in keyof RegisterOperation]: RegisterOperation[K] };
@@ -40,6 +43,10 @@ export class RegisterWorkload implements Workload {
   #hasReadBack = false;
   #round = 0;
   #readsBack = 0;
+  #probes = 0;
+  #forwardedWrites = 0;
+  #forwardedReads = 0;
+  #leaseReads = 0;
 
   /** The machines are made with `start`, so they come after this object. */
   attach(cluster: Cluster<Response>): void {
@@ -122,10 +129,13 @@ export class RegisterWorkload implements Workload {
       world.line(machine.id, "operation", `#${item} ${describe(key, input)}`);
     }
     const deadlineMs = machine.clock.monotonicMs() + DEADLINE_MS;
+    const isLeader = machine.raft?.protocol()?.role === "leader";
     if (input.kind === "read") {
       const floor = this.#all.checker.highestAcked;
       this.#read(machine, deadlineMs, (result) => {
         if (!result.ok) return this.#onError(invoked, result.error);
+        if (!isLeader) this.#forwardedReads++;
+        else if (this.#all.plan.leaseReads) this.#leaseReads++;
         this.#onRead(machine, invoked, floor);
         onEnd();
       });
@@ -136,7 +146,9 @@ export class RegisterWorkload implements Workload {
       const data = encodeRegisterCommand(key, input, fillerBytes);
       machine.raft?.propose(data, deadlineMs, (result) => {
         this.#onProposed(invoked, result);
-        if (result.ok) onEnd();
+        if (!result.ok) return;
+        if (!isLeader) this.#forwardedWrites++;
+        onEnd();
       });
     }
     machine.observe();
@@ -199,6 +211,20 @@ export class RegisterWorkload implements Workload {
     violated("refused is not applied", `${what} and then reported ${error.code}`);
   }
 
+  /** Proposes what changes nothing: no register holds what this one is expected to. */
+  probe(id: number, done: () => void): void {
+    const machine = this.#all.machine(id);
+    const input = { kind: "cas", expected: NEVER_HELD, value: FIRST_PROBE + this.#probes } as const;
+    this.#probes++;
+    const deadlineMs = machine.clock.monotonicMs() + DEADLINE_MS;
+    machine.raft?.propose(encodeRegisterCommand(0, input, 0), deadlineMs, (result) => {
+      if (!result.ok) return;
+      this.#all.checker.acknowledged(result.value.index);
+      done();
+    });
+    machine.observe();
+  }
+
   heal(): void {
     // Registers do nothing wrong.
   }
@@ -239,7 +265,13 @@ export class RegisterWorkload implements Workload {
   }
 
   reached(): Readonly<Record<string, number>> {
-    return { acked: this.#acked, reads: this.#reads };
+    return {
+      acked: this.#acked,
+      reads: this.#reads,
+      forwardedWrites: this.#forwardedWrites,
+      forwardedReads: this.#forwardedReads,
+      leaseReads: this.#leaseReads,
+    };
   }
 }
 

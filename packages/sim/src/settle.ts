@@ -3,7 +3,7 @@
  * Within the plan's time the core must elect, serve, agree, and hold every acknowledged write.
  */
 
-import { majority } from "@blixard/raft";
+import { isVoter, majority } from "@blixard/raft";
 import type { Cluster } from "./cluster.ts";
 import { linksBetween } from "./io/network.ts";
 import { itemRandom, type Plan } from "./plan.ts";
@@ -125,6 +125,10 @@ export class Settling<R> {
       if (!machine.isServing) return `n${id} is down${machine.isBroken ? ", broken" : ""}`;
     }
     if (leader === undefined || !this.core.includes(leader.id)) return "nobody in it leads";
+    const state = leader.raft?.protocol();
+    if (state === undefined || !isVoter(state, leader.peer)) {
+      return `n${leader.id} leads, and is no voter`;
+    }
     return cluster.unfinished(leader) ?? this.#workload.unsettled(this.#members());
   }
 

@@ -30,8 +30,6 @@ interface Run {
   readonly play: () => void;
 }
 
-const PROBE_DEADLINE_MS = 4000;
-
 function registerRun(world: World, plan: Plan): Run {
   const workload = new RegisterWorkload();
   const cluster: Cluster<RegisterOutput> = new Cluster<RegisterOutput>(
@@ -41,14 +39,7 @@ function registerRun(world: World, plan: Plan): Run {
     { operates: true },
   );
   workload.attach(cluster);
-  const probe = (id: number, done: () => void): void => {
-    const machine = cluster.machine(id);
-    const deadlineMs = machine.clock.monotonicMs() + PROBE_DEADLINE_MS;
-    machine.raft?.readIndex(deadlineMs, (result) => {
-      if (result.ok) done();
-    });
-    machine.observe();
-  };
+  const probe = (id: number, done: () => void): void => workload.probe(id, done);
   return playRun(world, plan, cluster, workload, probe);
 }
 

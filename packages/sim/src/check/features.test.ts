@@ -166,3 +166,31 @@ test("a lease begins when a round was sent that a majority has confirmed", () =>
   assert.throws(() => observe(at(2, 6, 1, 5)), finds("leases begin with their round"));
   observe(at(2, 6, 2, 5));
 });
+
+test("a leader steps down when it hears from no majority", () => {
+  const { features, observe } = setup([1, 2]);
+  observe(sending(0));
+  const tick = (): void => features.ticked(1, 0);
+  for (let n = 0; n < 39; n++) tick();
+  features.heard(1, 2);
+  for (let n = 0; n < 40; n++) tick();
+  assert.throws(tick, finds("leaders hear from a quorum"));
+  // The next life has not been seen yet.
+  features.ticked(1, 1);
+});
+
+test("a read is answered by a round that begins after it", () => {
+  const asked = (round: number, of: number): RaftState => {
+    const state = sending(0);
+    state.reads.round = round;
+    state.reads.pending = [{ context: 5, round: of, index: index(1), from: 0 }];
+    return state;
+  };
+  const { observe } = setup([1, 2]);
+  observe(asked(3, 0));
+  observe(asked(4, 4));
+  observe(asked(5, 4));
+  const late = setup([1, 2]);
+  late.observe(asked(3, 0));
+  assert.throws(() => late.observe(asked(4, 3)), finds("reads begin a round"));
+});

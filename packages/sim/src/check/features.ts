@@ -19,6 +19,8 @@ interface Seen {
   transferee: number;
   leaseLost: boolean;
   leaseFrom: number;
+  /** Its latest read round. */
+  round: number;
   /** A candidate that was told to take over. */
   forced: boolean;
 }
@@ -33,11 +35,23 @@ interface Member {
   askedUs: number;
   /** Rounds of the leadership that `seen` is about, and the leader's tick when each began. */
   rounds: { readonly round: number; readonly tick: number }[];
+  /** The latest read that a round was begun for; they are numbered upwards. */
+  lastRead: number;
+  /** Ticks of this member, and when it last heard from each other one while it led. */
+  tick: number;
+  readonly heardAt: Map<number, number>;
+  /** When its leadership, or the membership under it, began; and how long it may be alone. */
+  sinceTick: number;
+  aloneMax: number;
 }
+
+/** Election timeouts that a leader may lead on without a quorum; the protocol needs two at most. */
+const ALONE_MAX = 4;
 
 const COUNTED = [
   "electedByTransfer",
   "electedWithoutPreVote",
+  "electedWithoutCheckQuorum",
   "jointEntered",
   "jointEnteredExplicitly",
   "jointLeft",
@@ -65,13 +79,34 @@ export class Features {
   observe(peer: number, incarnation: number, state: RaftState): void {
     let member = this.#members.get(peer);
     if (member === undefined) {
-      member = { seen: undefined, freeUs: -1, askedTerm: -1, askedUs: 0, rounds: [] };
+      member = newMember();
       this.#members.set(peer, member);
     }
     const before = member.seen?.incarnation === incarnation ? member.seen : undefined;
     this.#campaigns(peer, member, before, state);
     if (state.role === "leader") this.#leads(peer, member, before, state);
     member.seen = seenOf(member.seen, incarnation, state);
+  }
+
+  /** A message of `from` is about to reach `peer`. */
+  heard(peer: number, from: number): void {
+    const member = this.#members.get(peer);
+    if (member?.seen?.role === "leader") member.heardAt.set(from, member.tick);
+  }
+
+  /** After it was observed. A leader that a quorum is silent to does not lead on. */
+  ticked(peer: number, incarnation: number): void {
+    const member = this.#members.get(peer);
+    if (member === undefined) return;
+    const tick = ++member.tick;
+    const { seen, aloneMax, heardAt } = member;
+    if (seen?.role !== "leader" || seen.incarnation !== incarnation) return;
+    if (tick - member.sinceTick < aloneMax) return;
+    const hears = (voter: number): boolean =>
+      voter === peer || (heardAt.get(voter) ?? -1) >= tick - aloneMax;
+    if (isQuorum(seen.conf, hears)) return;
+    const what = `p${peer} leads term ${seen.term} of ${show(seen.conf)}`;
+    violated("leaders hear from a quorum", `${what}; for ${aloneMax} ticks it has heard from none`);
   }
 
   /** Who has a leader helps nobody else: a term is raised with the consent of a quorum only. */
@@ -104,9 +139,16 @@ export class Features {
 
   #leads(peer: number, member: Member, before: Seen | undefined, state: RaftState): void {
     if (before?.role !== "leader" || before.term !== state.term) {
-      member.rounds = [];
       this.#elected(peer, before, state);
+      member.rounds = [];
+      member.lastRead = 0;
+      member.heardAt.clear();
+      member.sinceTick = member.tick;
+      const { checkQuorum, electionTicks } = state.config;
+      member.aloneMax = checkQuorum === false ? Infinity : ALONE_MAX * electionTicks;
     } else {
+      if (state.conf !== before.conf) member.sinceTick = member.tick;
+      reads(peer, member, before, state);
       if (state.commit > before.commit) this.#committed(peer, before, state);
       if (state.conf !== before.conf) this.#configured(before.conf, state.conf);
       transfers(peer, before, state);
@@ -125,6 +167,7 @@ export class Features {
     }
     if (before?.role === "candidate" && before.forced) this.counts.electedByTransfer++;
     if (state.config.preVote === false) this.counts.electedWithoutPreVote++;
+    if (state.config.checkQuorum === false) this.counts.electedWithoutCheckQuorum++;
   }
 
   /** Of both halves, as they were when it was counted: before or after what was applied since. */
@@ -156,6 +199,11 @@ export class Features {
     const { config, commit, uncommittedBytes, progress } = state;
     for (const each of progress.values()) {
       const count = each.inflight.length;
+      const bytesBefore = each.inflightBytes - (each.inflightSizes.at(-1) ?? 0);
+      if (bytesBefore > 0 && bytesBefore >= (config.maxInflightBytes ?? Infinity)) {
+        const what = `p${peer} sent to p${each.peer} with ${bytesBefore} bytes in flight`;
+        violated("windows are kept", `${what}, of ${config.maxInflightBytes}`);
+      }
       if (count < config.maxInflight) continue;
       this.counts.fullWindows++;
       if (count === config.maxInflight) continue;
@@ -190,6 +238,22 @@ function transfers(peer: number, before: Seen, state: RaftState): void {
   }
 }
 
+/** What a quorum has confirmed before a read arrived says nothing about that read. */
+function reads(peer: number, member: Member, before: Seen, state: RaftState): void {
+  const { pending } = state.reads;
+  let last = member.lastRead;
+  for (let at = pending.length - 1; at >= 0; at--) {
+    const read = pending[at];
+    if (read === undefined || read.context <= member.lastRead) break;
+    if (read.round === 0) continue;
+    last = Math.max(last, read.context);
+    if (read.round > before.round) continue;
+    const what = `p${peer} waits for round ${read.round} to answer a read`;
+    violated("reads begin a round", `${what}; it had begun ${before.round} before`);
+  }
+  member.lastRead = last;
+}
+
 /** A lease begins, at the latest, when a round was sent that a quorum has confirmed since. */
 function leases(peer: number, member: Member, before: Seen | undefined, state: RaftState): void {
   const { reads, conf, progress } = state;
@@ -215,23 +279,28 @@ function leases(peer: number, member: Member, before: Seen | undefined, state: R
   while ((rounds[0]?.tick ?? Infinity) < begun) rounds.shift();
 }
 
+function newMember(): Member {
+  return {
+    seen: undefined,
+    freeUs: -1,
+    askedTerm: -1,
+    askedUs: 0,
+    rounds: [],
+    lastRead: 0,
+    tick: 0,
+    heardAt: new Map(),
+    sinceTick: 0,
+    aloneMax: Infinity,
+  };
+}
+
 function seenOf(seen: Seen | undefined, incarnation: number, state: RaftState): Seen {
   const { term, role, commit, conf, transferee, reads, forced } = state;
-  const { leaseLost, leaseFrom } = reads;
+  const { leaseLost, leaseFrom, round } = reads;
   const last = lastOf(state);
   if (seen === undefined) {
-    return {
-      incarnation,
-      term,
-      role,
-      commit,
-      last,
-      conf,
-      transferee,
-      leaseLost,
-      leaseFrom,
-      forced,
-    };
+    const log = { incarnation, term, role, commit, last, conf };
+    return { ...log, transferee, leaseLost, leaseFrom, round, forced };
   }
   seen.incarnation = incarnation;
   seen.term = term;
@@ -242,6 +311,7 @@ function seenOf(seen: Seen | undefined, incarnation: number, state: RaftState): 
   seen.transferee = transferee;
   seen.leaseLost = leaseLost;
   seen.leaseFrom = leaseFrom;
+  seen.round = round;
   seen.forced = forced;
   return seen;
 }
