@@ -15,6 +15,7 @@ export const TRANSFER_GIVE_UP_TICKS = 600;
 
 /** Smallest segment that leaves room for a header, a checkpoint and useful batches. */
 export const SEGMENT_BYTES_MIN = 16 * 1024;
+/** Largest segment. */
 export const SEGMENT_BYTES_MAX = 1024 * 1024 * 1024;
 /** Bytes of records in one write + fdatasync. */
 export const BATCH_BYTES_MAX = 1024 * 1024;
@@ -26,6 +27,7 @@ export const RECORD_BYTES_MAX = 64 * 1024 * 1024;
 export const WATERMARK_SLOTS = 3;
 /** Largest slot: its header and the mirrored batch. Batches beyond it pay for two syncs in a row. */
 export const WATERMARK_SLOT_BYTES_MAX = 128 * 1024;
+/** Smallest slot. */
 export const WATERMARK_SLOT_BYTES_MIN = 4 * 1024;
 
 /** Between attempts to make room again after the disk was full. */
@@ -49,6 +51,7 @@ export const PENDING_PROPOSAL_BYTES_MAX = 64 * 1024 * 1024;
 export const PENDING_READS_MAX = 65_536;
 /** Proposals gathered into one step of the protocol while a write is in flight. */
 export const PROPOSAL_BATCH_COUNT = 256;
+/** Bytes of proposals gathered so. */
 export const PROPOSAL_BATCH_BYTES = 256 * 1024;
 /** Forwarded request ids that a leader remembers, so that a duplicated datagram is proposed once. */
 export const FORWARDS_REMEMBERED = 65_536;
@@ -58,10 +61,11 @@ export const FORWARD_RESEND_TICKS = 4;
 export const STOP_TRANSFER_TICKS = 50;
 /** Context of one member, bytes; as in the protocol. */
 export const MEMBER_CONTEXT_BYTES_MAX = 64 * 1024;
+/** Members of one cluster, learners included. */
 export const MEMBERS_MAX = 1024;
 /** A snapshot's configuration and members, bytes. */
 export const SNAPSHOT_META_BYTES_MAX = 80 * 1024 * 1024;
-/** Upper bound of RaftNodeOptions.maxProposalBytes. */
+/** Longest proposal: upper bound of {@link RaftNodeOptions.maxProposalBytes}. */
 export const PROPOSAL_BYTES_MAX = 4 * 1024 * 1024;
 /** No datagram is longer: the network port must take this much. */
 export const DATAGRAM_BYTES_MAX = PROPOSAL_BYTES_MAX + 1024 * 1024;
@@ -73,7 +77,9 @@ export const SESSION_WINDOW = 1024;
 /** Bytes of answers kept for all sessions together. */
 export const SESSION_ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 
-/** Upper bound of ClusterTuning.maxCommandBytes: leaves room for the envelope of a session. */
+/**
+ * Upper bound of {@link ClusterTuning.maxCommandBytes}: leaves room for the envelope of a session.
+ */
 export const COMMAND_BYTES_MAX = PROPOSAL_BYTES_MAX - 64;
 
 /** Client connections of one door. */
@@ -84,6 +90,7 @@ export const DOOR_REQUESTS_MAX = 4096;
 export const DOOR_ANSWER_BYTES_MAX = 4 * 1024 * 1024;
 /** A client has this long to say who it is. */
 export const DOOR_HELLO_MS = 5_000;
+/** Longest token, bytes of UTF-8. */
 export const DOOR_TOKEN_BYTES_MAX = 1024;
 
 assert(RECORD_BYTES_TARGET <= BATCH_BYTES_MAX, "a batch holds at least one record");

@@ -33,8 +33,11 @@ export interface HardState {
 
 /** Who decides. Joint while `votersOutgoing` has members: then both halves must agree. */
 export interface ConfState {
+  /** Who votes, ascending. */
   readonly voters: readonly PeerId[];
+  /** The voters before the change that is under way, ascending; none outside of one. */
   readonly votersOutgoing: readonly PeerId[];
+  /** Who gets the log and has no vote, ascending. */
   readonly learners: readonly PeerId[];
   /** Outgoing voters that become learners when the joint configuration is left. */
   readonly learnersNext: readonly PeerId[];
@@ -42,33 +45,45 @@ export interface ConfState {
   readonly autoLeave: boolean;
 }
 
-/** `updateMember` changes the context only. */
+/**
+ * What a change does with a member. `addVoter` gives a learner its vote, `addLearner` takes a
+ * voter's, `updateMember` changes the context only.
+ */
 export type ConfChangeOp = "addVoter" | "addLearner" | "removeMember" | "updateMember";
 
+/** One change of the membership. */
 export interface ConfChange {
+  /** What is done. */
   readonly op: ConfChangeOp;
+  /** With whom. */
   readonly peer: PeerId;
   /** Opaque to the protocol; raft-node keeps addresses and keys of members here. */
   readonly context: Uint8Array;
 }
 
-/**
- * Several changes at once, through a joint configuration (Raft paper, section 6).
- *   auto      one change alone is made simply; more go through a joint configuration that is left
- *             by itself. No change at all leaves a joint configuration.
- *   implicit  always joint, left by itself
- *   explicit  always joint, left by a proposal of no change
- */
+/** Several changes at once, through a joint configuration (Raft paper, section 6). */
 export interface JointChange {
+  /**
+   * - `auto`: one change alone is made simply; more go through a joint configuration that is left
+   *   by itself. No change at all leaves a joint configuration.
+   * - `implicit`: always joint, left by itself
+   * - `explicit`: always joint, left by a proposal of no change
+   */
   readonly transition: "auto" | "implicit" | "explicit";
+  /** Carried out in this order. */
   readonly changes: readonly ConfChange[];
 }
 
+/** One change, or several at once. */
 export type AnyConfChange = ConfChange | JointChange;
 
+/** Where a snapshot stands in the log. */
 export interface SnapshotMeta {
+  /** The last entry that it contains. */
   readonly index: LogIndex;
+  /** Of that entry. */
   readonly term: Term;
+  /** In force after that entry. */
   readonly conf: ConfState;
 }
 
@@ -196,12 +211,16 @@ export type MessageOf<K extends Message["kind"], M = Message> = M extends {
     : M
   : never;
 
+/** preCandidate: it asks whether an election would be won, before its term is raised. */
 export type Role = "follower" | "preCandidate" | "candidate" | "leader";
 
+/** What the protocol is told once. */
 export interface RaftConfig {
+  /** This member. */
   readonly id: PeerId;
   /** Ticks without hearing from a leader; the actual timeout is uniform in [n, 2n-1]. */
   readonly electionTicks: number;
+  /** Ticks between two heartbeats of a leader. */
   readonly heartbeatTicks: number;
   /** Bytes of entries in one append (at least one entry goes regardless). */
   readonly maxAppendBytes: number;
@@ -371,28 +390,41 @@ export type Advance =
   /** Answer to `Ready.repaired`, once the durable mark of the damage is cleared. */
   | { readonly kind: "repaired" };
 
+/** The protocol's view of one member, at one moment. */
 export interface RaftStatus {
+  /** This member. */
   readonly id: PeerId;
+  /** What it is now. */
   readonly role: Role;
+  /** The latest term that it knows. */
   readonly term: Term;
+  /** The leader of that term; 0 when none is known. */
   readonly leader: PeerId | 0;
+  /** Entries up to here are known committed. */
   readonly commit: LogIndex;
+  /** Entries up to here are applied to the state machine here. */
   readonly applied: LogIndex;
+  /** Of this member's log; what is beyond `commit` may be replaced. */
   readonly lastIndex: LogIndex;
+  /** In force, as applied here. */
   readonly conf: ConfState;
-  /**
-   * Leader only: per member, the highest index known replicated and whether it was recently heard.
-   */
+  /** On the leader one for each member, itself included; elsewhere none. */
   readonly progress: readonly {
+    /** Of whom this is known. */
     readonly peer: PeerId;
+    /** It holds the leader's log up to here durably. */
     readonly match: LogIndex;
+    /** The next entry to send to it. */
     readonly next: LogIndex;
+    /** probe: where its log agrees is not known yet; snapshot: it is too far behind for entries. */
     readonly state: "probe" | "replicate" | "snapshot";
+    /** It was heard within an election timeout. */
     readonly active: boolean;
     /** No entry is sent before the member answers, or a snapshot's fate is known. */
     readonly paused: boolean;
-    /** Appends in flight, and whether the window is full. */
+    /** Appends in flight. */
     readonly inflight: number;
+    /** No more appends may be in flight. */
     readonly isFull: boolean;
     /** Index of the snapshot being sent, or 0. */
     readonly pendingSnapshot: LogIndex;

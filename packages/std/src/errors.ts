@@ -1,34 +1,164 @@
 /**
  * The closed union of failures that reach a user, with its one mapping to HTTP status, gRPC status and
- * process exit code (docs/errors.md lists them). Rooms below the doors return `Result`s with these.
+ * process exit code (docs/exit-codes.md lists them). Rooms below the doors return `Result`s with these.
  */
 
-/** What each code carries. Adding a code here makes `ERRORS` below fail to type-check until mapped. */
+// Adding a code here makes `ERRORS` below fail to type-check until it is mapped.
+/** The codes, and what each carries. */
 export interface ErrorData {
-  AlreadyExists: { kind: string; name: string };
-  Ambiguous: { kind: string; name: string; matches: readonly string[] };
-  Compacted: { requested: number; oldest: number };
-  Conflict: { reason: string };
-  Corrupt: { what: string; where: string };
-  DiskFull: { path: string };
-  DriverFailed: { driver: string; reason: string };
-  GuestUnreachable: { vm: string; reason: string };
-  Internal: { reason: string };
-  InvalidArgument: { field: string; reason: string };
-  NoCapacity: { reason: string; nodes: readonly { node: string; why: string }[] };
-  NoDriver: { tried: readonly { driver: string; why: string }[] };
-  NoLeader: { reason: string };
-  NotFound: { kind: string; name: string };
-  NotRunning: { vm: string; state: string };
-  OutcomeUnknown: { operation: string; reason: string };
-  PortInUse: { address: string };
-  TooLarge: { what: string; limit: number; actual: number };
-  Unauthorized: { reason: string };
-  Unavailable: { reason: string };
-  Unsupported: { what: string };
-  TimedOut: { operation: string; timeoutMs: number };
+  /** Something of that kind has the name already. */
+  AlreadyExists: {
+    /** What it is: "vm", "node", "token" ... */
+    kind: string;
+    /** As it was given. */
+    name: string;
+  };
+  /** More than one thing of that kind is meant by the name. */
+  Ambiguous: {
+    /** What it is: "vm", "node", "token" ... */
+    kind: string;
+    /** As it was given. */
+    name: string;
+    /** Names or ids of all that are meant. */
+    matches: readonly string[];
+  };
+  /** What was asked for lies before the oldest that is kept. */
+  Compacted: {
+    /** Revision or index asked for. */
+    requested: number;
+    /** The first that is still kept. */
+    oldest: number;
+  };
+  /** Somebody else is in the way: a folder in use, a state that does not allow it. */
+  Conflict: {
+    /** In words for people. */
+    reason: string;
+  };
+  /** Stored data is damaged. */
+  Corrupt: {
+    /** What is damaged. */
+    what: string;
+    /** The file, or the place in it. */
+    where: string;
+  };
+  /** No room is left at the path. */
+  DiskFull: {
+    /** Of the file or folder. */
+    path: string;
+  };
+  /** A driver of VMs could not do what it was told. */
+  DriverFailed: {
+    /** Its name. */
+    driver: string;
+    /** In words for people. */
+    reason: string;
+  };
+  /** The agent in the VM does not answer. */
+  GuestUnreachable: {
+    /** Name or id of the VM. */
+    vm: string;
+    /** In words for people. */
+    reason: string;
+  };
+  /** Nothing that was foreseen: a bug. */
+  Internal: {
+    /** In words for people. */
+    reason: string;
+  };
+  /** A value that was given is wrong; `field` names it. */
+  InvalidArgument: {
+    /** Its name, with dots where it is nested. */
+    field: string;
+    /** In words for people. */
+    reason: string;
+  };
+  /** No node has room, and why each has not. */
+  NoCapacity: {
+    /** In words for people. */
+    reason: string;
+    /** All nodes that were considered. */
+    nodes: readonly {
+      /** Name or id of the node. */
+      node: string;
+      /** In words for people. */
+      why: string;
+    }[];
+  };
+  /** No driver works on this machine, and why each does not. */
+  NoDriver: {
+    /** All drivers there are. */
+    tried: readonly {
+      /** Its name. */
+      driver: string;
+      /** In words for people. */
+      why: string;
+    }[];
+  };
+  /** The cluster has no leader now. Nothing happened. */
+  NoLeader: {
+    /** In words for people. */
+    reason: string;
+  };
+  /** Nothing of that kind has the name. */
+  NotFound: {
+    /** What it is: "vm", "node", "token" ... */
+    kind: string;
+    /** As it was given. */
+    name: string;
+  };
+  /** The VM is in another state. */
+  NotRunning: {
+    /** Name or id of the VM. */
+    vm: string;
+    /** What it is doing instead. */
+    state: string;
+  };
+  /** It may have happened, or may happen yet. */
+  OutcomeUnknown: {
+    /** What was tried. */
+    operation: string;
+    /** In words for people. */
+    reason: string;
+  };
+  /** Something else listens at the address. */
+  PortInUse: {
+    /** host:port or path. */
+    address: string;
+  };
+  /** `actual` is more than `limit`. */
+  TooLarge: {
+    /** What is too large. */
+    what: string;
+    /** What is allowed. */
+    limit: number;
+    /** What it was. */
+    actual: number;
+  };
+  /** The token does not allow it. */
+  Unauthorized: {
+    /** In words for people. */
+    reason: string;
+  };
+  /** Not reached, or not able to serve now. */
+  Unavailable: {
+    /** In words for people. */
+    reason: string;
+  };
+  /** This is not there, on this machine or in this version. */
+  Unsupported: {
+    /** What is not there. */
+    what: string;
+  };
+  /** It took longer than `timeoutMs`. */
+  TimedOut: {
+    /** What was tried. */
+    operation: string;
+    /** How long it was given. */
+    timeoutMs: number;
+  };
 }
 
+/** The name of a failure, stable across versions. */
 export type ErrorCode = keyof ErrorData;
 
 interface Mapping {
@@ -66,8 +196,11 @@ export const ERRORS: { readonly [C in ErrorCode]: Mapping } = {
 
 /** A failure as plain data: what is stored, sent and compared. */
 export type Failure = { [C in ErrorCode]: FailureOf<C> }[ErrorCode];
+/** A failure of one code. */
 export interface FailureOf<C extends ErrorCode> {
+  /** Tells what it is. */
   readonly code: C;
+  /** What the code carries. */
   readonly data: ErrorData[C];
   /** One sentence for people. */
   readonly message: string;
@@ -84,26 +217,33 @@ export function failure<C extends ErrorCode>(
   return hint === undefined ? { code, data, message } : { code, data, message, hint };
 }
 
-/** A `Failure` on its way through code that throws; `context` is the chain of what was being done. */
+/** A {@link Failure} on its way through code that throws. */
 export class BlixardError extends Error {
+  /** Always "BlixardError". */
   override readonly name = "BlixardError";
+  /** What it is. */
   readonly failure: Failure;
+  /** The chain of what was being done, outermost first. */
   readonly context: readonly string[];
 
+  /** The message is the failure's. */
   constructor(failed: Failure, options: { cause?: unknown; context?: readonly string[] } = {}) {
     super(failed.message, options.cause === undefined ? {} : { cause: options.cause });
     this.failure = failed;
     this.context = options.context ?? [];
   }
 
+  /** The failure's. */
   get code(): ErrorCode {
     return this.failure.code;
   }
 
+  /** The exit code of a command that ends with it: docs/exit-codes.md. */
   get exitCode(): number {
     return ERRORS[this.failure.code].exit;
   }
 
+  /** The HTTP status of an answer that tells it. */
   get httpStatus(): number {
     return ERRORS[this.failure.code].http;
   }

@@ -1,7 +1,14 @@
 /** Branded identifiers, one alphabetical file: a `VmId` cannot be passed where a `NodeId` is meant. */
 
 declare const brand: unique symbol;
-export type Brand<T, Name extends string> = T & { readonly [brand]: Name };
+/**
+ * A plain value that the type checker tells apart from others by `Name`; at run time it is just the
+ * value.
+ */
+export type Brand<T, Name extends string> = T & {
+  /** For the type checker alone. */
+  readonly [brand]: Name;
+};
 
 /** W3C trace-context trace id: 32 lower-case hex digits. Travels in every request and log command. */
 export type CorrelationId = Brand<string, "CorrelationId">;
@@ -17,12 +24,12 @@ export type NodeId = Brand<string, "NodeId">;
 export type PeerId = Brand<number, "PeerId">;
 /** Raw 32-byte Ed25519 public key as 64 lower-case hex digits. */
 export type PublicKeyHex = Brand<string, "PublicKeyHex">;
-/** Raft term. */
+/** Raft term: it has one leader at most, and grows with every election. */
 export type Term = Brand<number, "Term">;
 /** 16 lower-case hex digits, allocated when a VM is created. */
 export type VmId = Brand<string, "VmId">;
 
-/** The one place where a plain value gains a brand; call it where the value was validated. */
+/** Gives a plain value its brand, as in `as<PeerId>(4)`; call it where the value was validated. */
 export function as<T extends Brand<string, string> | Brand<number, string>>(
   value: T extends string ? string : number,
 ): T {

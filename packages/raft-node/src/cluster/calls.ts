@@ -16,17 +16,28 @@ import type { ClusterTuning } from "./options.ts";
 import { clusterError, clusterResult, leaderOnly } from "./outcome.ts";
 import type { ClusterMachine, ClusterResult, Consistency } from "./types.ts";
 
+/** Called exactly once with the outcome of a call, perhaps before the call returns. */
 export type Done<T> = (result: ClusterResult<T>) => void;
 
+/**
+ * One attempt at one command of a session. The same `sequence` is applied once, however often it
+ * comes.
+ */
 export interface SessionItem {
+  /** Id of the session. */
   readonly session: number;
+  /** Number of the command within the session: 1, 2, 3 ... */
   readonly sequence: number;
   /** The caller has the answers of all sequences up to here. */
   readonly acknowledged: number;
-  /** Encoded. */
+  /** Encoded by the state machine's `command` codec. */
   readonly command: Uint8Array;
 }
 
+/**
+ * The calls of a {@link RaftCluster} with callbacks: `timeoutMs` from now, undefined for
+ * `callTimeoutMs`; what they answer is told there.
+ */
 export class ClusterCalls<Command, Response, Query, Answer> {
   readonly #node: RaftNode<Outcome<Response>>;
   readonly #machine: ClusterMachine<Command, Response, Query, Answer>;
@@ -45,7 +56,7 @@ export class ClusterCalls<Command, Response, Query, Answer> {
     this.#clock = clock;
   }
 
-  /** A command is copied before a call returns: the caller's buffer is free then. */
+  /** True: a command is copied before a call returns, and the caller's buffer is free then. */
   get copiesCommands(): boolean {
     return this.#tuning.sessions;
   }
@@ -60,7 +71,7 @@ export class ClusterCalls<Command, Response, Query, Answer> {
     return err({ code: "TooLarge", limit: maxCommandBytes, actual: command.length });
   }
 
-  /** `command` is encoded. */
+  /** Replicates a command, encoded by the state machine's `command` codec. */
   propose(command: Uint8Array, timeoutMs: number | undefined, done: Done<Response>): void {
     const refused = this.#tooLarge(command);
     if (refused !== undefined) done(refused);
@@ -70,6 +81,7 @@ export class ClusterCalls<Command, Response, Query, Answer> {
     }
   }
 
+  /** One attempt within a session. */
   proposeInSession(item: SessionItem, timeoutMs: number | undefined, done: Done<Response>): void {
     const refused = this.#withoutSessions() ?? this.#tooLarge(item.command);
     if (refused !== undefined) done(refused);
@@ -96,6 +108,7 @@ export class ClusterCalls<Command, Response, Query, Answer> {
     });
   }
 
+  /** Forgets a session; `SessionExpired` when there is none. */
   closeSession(session: number, timeoutMs: number | undefined, done: Done<undefined>): void {
     this.#sessionEntry({ kind: "close", session }, timeoutMs, (result) => {
       if (!result.ok) done(result);
@@ -120,6 +133,7 @@ export class ClusterCalls<Command, Response, Query, Answer> {
     });
   }
 
+  /** Asks the state machine of this member. */
   query(
     query: Query,
     consistency: Consistency,
@@ -131,7 +145,7 @@ export class ClusterCalls<Command, Response, Query, Answer> {
     );
   }
 
-  /** `done` once a read of this member's state has the consistency asked for. */
+  /** Calls `done` once a read of this member's state has the consistency asked for. */
   readPoint(consistency: Consistency, timeoutMs: number | undefined, done: Done<LogIndex>): void {
     const deadlineMs = this.#deadline(timeoutMs);
     if (consistency === "stale") {
@@ -145,6 +159,7 @@ export class ClusterCalls<Command, Response, Query, Answer> {
     }
   }
 
+  /** A quorum round begun after the call; on the leader only. */
   confirmLeadership(timeoutMs: number | undefined, done: Done<LogIndex>): void {
     this.#node.confirmLeadership(this.#deadline(timeoutMs), this.#onLeader(done));
   }
@@ -155,10 +170,12 @@ export class ClusterCalls<Command, Response, Query, Answer> {
     });
   }
 
+  /** The leader that this member knows; 0 for none. */
   leader(): PeerId | 0 {
     return this.#node.status().leader;
   }
 
+  /** Any change of the membership; gives the index at which it took effect on this member. */
   changeMembership(
     change: AnyConfChange,
     timeoutMs: number | undefined,

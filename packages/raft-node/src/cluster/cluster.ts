@@ -33,13 +33,19 @@ import type {
   Consistency,
 } from "./types.ts";
 
+/** All that {@link RaftCluster.open} needs; the builder collects it. */
 export interface ClusterParts<Command, Response, Query, Answer> {
+  /** This member. */
   readonly id: PeerId;
   /** A folder of the operating system, made if absent, for this process alone. */
   readonly dir: string;
+  /** What is replicated. */
   readonly machine: ClusterMachine<Command, Response, Query, Answer>;
+  /** How members reach each other; closed by `shutdown`. */
   readonly transport: ClusterTransport;
+  /** What the operating system does. */
   readonly ports: ClusterPorts;
+  /** As checked by {@link clusterTuning}. */
   readonly tuning: ClusterTuning;
   /** Everything that the node tells, as one union; before the listeners of `on`. */
   readonly onNodeEvent?: (event: RaftNodeEvent) => void;
@@ -47,7 +53,40 @@ export interface ClusterParts<Command, Response, Query, Answer> {
 
 type Disk = Awaited<ReturnType<ClusterPorts["openDisk"]>>;
 
+/**
+ * One member of a replicated state machine, running in this process. {@link raftCluster} makes one.
+ *
+ * Calls may be made on any member: commands and linearizable reads of a follower go through the
+ * leader. Each resolves with a {@link ClusterResult}, whose error says whether anything may have
+ * happened. Calls made while the member recovers wait for the end of the recovery. Nothing is
+ * retried but in a session.
+ *
+ * @typeParam Command - what changes the state
+ * @typeParam Response - what the state machine answers to a command
+ * @typeParam Query - what is asked of the state
+ * @typeParam Answer - what the state machine answers to a query
+ *
+ * @example
+ * ```ts
+ * const added = await cluster.propose(5);
+ * if (added.ok) console.log("the counter is at", added.value);
+ * else if (added.error.code === "Timeout") console.log("it may have been added, or may be yet");
+ * else console.log("nothing was added:", added.error.code);
+ *
+ * const fresh = await cluster.query("value");
+ * const cheap = await cluster.query("value", { consistency: "stale" });
+ * ```
+ *
+ * @example
+ * ```ts
+ * cluster.on("alarm", ({ index, reason }) => console.error("apply threw at", index, reason));
+ * const { ok, checks } = cluster.health();
+ * if (!ok) console.error(checks.filter((check) => !check.ok));
+ * await cluster.shutdown();
+ * ```
+ */
 export class RaftCluster<Command, Response, Query, Answer> {
+  /** This member. */
   readonly id: PeerId;
   /** The same calls with callbacks: for doors that carry very many. */
   readonly calls: ClusterCalls<Command, Response, Query, Answer>;
@@ -107,7 +146,10 @@ export class RaftCluster<Command, Response, Query, Answer> {
     transport.onMessage((from, message) => this.#node.input({ kind: "message", from, message }));
   }
 
-  /** Opens the folder; `start` begins. Rejects when another process has it, or it cannot be made. */
+  /**
+   * What the builder does: opens the folder; `start` begins. Rejects when another process has it
+   * (Conflict), or it cannot be made.
+   */
   static async open<C, R, Q, A>(parts: ClusterParts<C, R, Q, A>): Promise<RaftCluster<C, R, Q, A>> {
     const onCompletion: { deliver: OnCompletion } = {
       deliver: () => assert(false, "no operation completes before one was submitted"),
@@ -165,7 +207,10 @@ export class RaftCluster<Command, Response, Query, Answer> {
     }
   }
 
-  /** Listens to one kind of event; the returned function ends it. */
+  /**
+   * Listens to one kind of event; the returned function ends it. Listeners are called at once,
+   * where the event happens: one that throws ends the process.
+   */
   on<N extends keyof ClusterEvents>(
     name: N,
     listener: (event: ClusterEvents[N]) => void,
@@ -186,9 +231,9 @@ export class RaftCluster<Command, Response, Query, Answer> {
   }
 
   /**
-   * Replicates a command; resolves with what `apply` answered on this member. On a follower it is
-   * forwarded to the leader. At most once: after `Timeout` it may have happened. For exactly once use
-   * a session.
+   * Replicates a command; resolves with what `apply` answered on this member, once a majority holds
+   * it durably and it was applied here. On a follower it is forwarded to the leader. At most once:
+   * after `Timeout` it may have happened. For exactly once use a session.
    */
   propose(command: Command, options: CallOptions = {}): Promise<ClusterResult<Response>> {
     const encoded = this.#machine.command.encode(command);
@@ -200,7 +245,10 @@ export class RaftCluster<Command, Response, Query, Answer> {
     return this.#promise((done) => this.calls.proposeInSession(item, options.timeoutMs, done));
   }
 
-  /** Opens a session: commands proposed in it are applied exactly once. */
+  /**
+   * Opens a session: each command proposed in it is applied exactly once, however often it has to
+   * be sent. Needs `sessions` of the tuning, else `Invalid`.
+   */
   async openSession(
     options: CallOptions = {},
   ): Promise<ClusterResult<RaftSession<Command, Response>>> {
@@ -208,16 +256,20 @@ export class RaftCluster<Command, Response, Query, Answer> {
     return opened.ok ? ok(this.resumeSession(opened.value)) : opened;
   }
 
-  /** The bare id of a new session, for carriers of their own. */
+  /** The bare id of a new session, for a {@link SessionCarrier} of your own. */
   openSessionId(options: CallOptions = {}): Promise<ClusterResult<number>> {
     return this.#promise((done) => this.calls.openSession(options.timeoutMs, done));
   }
 
+  /** Forgets a session by its id; `SessionExpired` when there is none. */
   closeSession(session: number, options: CallOptions = {}): Promise<ClusterResult<undefined>> {
     return this.#promise((done) => this.calls.closeSession(session, options.timeoutMs, done));
   }
 
-  /** A session opened earlier, perhaps by an earlier life of the caller. */
+  /**
+   * A session opened earlier, perhaps by an earlier life of the caller: `nextSequence` must be
+   * beyond every number that was used in it. Nothing is checked here; the first command tells.
+   */
   resumeSession(id: number, nextSequence = 1): RaftSession<Command, Response> {
     const { tickMs, electionTicks } = this.#tuning;
     return new RaftSession<Command, Response>(
@@ -237,7 +289,7 @@ export class RaftCluster<Command, Response, Query, Answer> {
     );
   }
 
-  /** Reads the state machine of this member; default linearizable. */
+  /** Asks the state machine of this member; default linearizable. */
   query(
     query: Query,
     options: CallOptions & { readonly consistency?: Consistency } = {},
@@ -246,7 +298,10 @@ export class RaftCluster<Command, Response, Query, Answer> {
     return this.#promise((done) => this.calls.query(query, consistency, timeoutMs, done));
   }
 
-  /** Resolves when a read of this member's state has the consistency asked for. */
+  /**
+   * Resolves when a read of this member's state has the consistency asked for, with the index of
+   * the entry that it shows at least. For reads that are no queries.
+   */
   readPoint(
     options: CallOptions & { readonly consistency?: Consistency } = {},
   ): Promise<ClusterResult<LogIndex>> {
@@ -254,12 +309,18 @@ export class RaftCluster<Command, Response, Query, Answer> {
     return this.#promise((done) => this.calls.readPoint(consistency, timeoutMs, done));
   }
 
-  /** Leader only: a quorum round begun after the call, everything up to it applied here. */
+  /**
+   * Leader only (`NotLeader` elsewhere): resolves after a quorum round begun after the call,
+   * everything up to the returned index applied here: no newer leader existed when it was called.
+   */
   confirmLeadership(options: CallOptions = {}): Promise<ClusterResult<LogIndex>> {
     return this.#promise((done) => this.calls.confirmLeadership(options.timeoutMs, done));
   }
 
-  /** Adds a member that gets the log but has no vote yet: the safe first step. */
+  /**
+   * Adds a member that gets the log but has no vote yet: the safe first step. Start it without
+   * founders; promote it once it has caught up.
+   */
   addLearner(member: Member, options: CallOptions = {}): Promise<ClusterResult<LogIndex>> {
     return this.changeMembership({ op: "addLearner", ...member }, options);
   }
@@ -275,6 +336,7 @@ export class RaftCluster<Command, Response, Query, Answer> {
     return this.changeMembership({ op: "addVoter", peer, context }, options);
   }
 
+  /** Removes a member, voter or learner; a leader may remove itself. Stop the member afterwards. */
   removeMember(peer: PeerId, options: CallOptions = {}): Promise<ClusterResult<LogIndex>> {
     const context = new Uint8Array(0);
     return this.changeMembership({ op: "removeMember", peer, context }, options);
@@ -282,7 +344,8 @@ export class RaftCluster<Command, Response, Query, Answer> {
 
   /**
    * Any change, several at once through a joint configuration. Resolves with the index at which it took
-   * effect on this member.
+   * effect on this member. Waits while another change is under way; `ProposalDropped` says why a
+   * change makes no sense, such as removing who is no member.
    */
   changeMembership(
     change: AnyConfChange,
@@ -292,8 +355,9 @@ export class RaftCluster<Command, Response, Query, Answer> {
   }
 
   /**
-   * Asks `to` to lead instead of this member; resolves once this member knows that it does. Commands
-   * proposed meanwhile wait.
+   * Asks `to` to lead instead of this member; resolves once this member knows that it does.
+   * Commands proposed meanwhile wait. `NotLeader` when this member does not lead, `Timeout` when
+   * `to` did not take over in time.
    */
   async transferLeadership(
     to: PeerId,
@@ -334,19 +398,30 @@ export class RaftCluster<Command, Response, Query, Answer> {
     await new Promise<void>((resolve) => void this.#roomWaiters.push(resolve));
   }
 
-  /** Takes a snapshot now and releases the log behind it, unless one is under way or nothing is new. */
+  /**
+   * Takes a snapshot now and releases the log behind it, unless one is under way or nothing is new.
+   * The event "snapshot" tells when it is durable.
+   */
   takeSnapshot(): void {
     this.#node.takeSnapshot();
   }
 
-  /** A copy of the state machine as of now, without sessions, and where it stands. For backups. */
-  backupState(): { readonly header: SnapshotHeader; readonly chunks: Iterator<Uint8Array> } {
+  /**
+   * A copy of the state machine as of now, without sessions, and where it stands: what
+   * {@link writeBackup} writes. Await `readPoint` first where it must not miss anything.
+   */
+  backupState(): {
+    /** Where in the log the state stands, and the members. */
+    readonly header: SnapshotHeader;
+    /** As the state machine's `snapshot` gives them. */
+    readonly chunks: Iterator<Uint8Array>;
+  } {
     const { conf, applied, term } = this.#node.status();
     const header = { meta: { index: applied, term, conf }, members: this.#node.members() };
     return { header, chunks: this.#machine.snapshot() };
   }
 
-  /** The protocol's own view: cheap, for callers that look often. */
+  /** The protocol's own view alone: for callers that look often. */
   raftStatus(): RaftStatus {
     return this.#node.status();
   }
@@ -356,6 +431,7 @@ export class RaftCluster<Command, Response, Query, Answer> {
     return this.#node.members();
   }
 
+  /** What this member knows now, without asking the others. */
   status(): ClusterStatus {
     return {
       ...this.#node.status(),
@@ -365,14 +441,15 @@ export class RaftCluster<Command, Response, Query, Answer> {
     };
   }
 
-  /** What a load balancer or an operator asks; each check says why. */
+  /** What a load balancer or an operator asks, judged from `status`; each check says why. */
   health(): ClusterHealth {
     return healthOf(this.status());
   }
 
   /**
-   * Takes nothing more, hands leadership over, lets the log come to rest, closes disk and transport.
-   * Calling it again waits for the same end.
+   * Takes nothing more, hands leadership over, lets the log come to rest, closes disk and
+   * transport. Bounded by {@link STOP_TRANSFER_TICKS} ticks where nobody takes over. Calling it
+   * again waits for the same end. The client door is closed apart, before.
    */
   async shutdown(): Promise<void> {
     this.#closing ??= this.#shutdown();

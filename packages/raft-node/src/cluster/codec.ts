@@ -3,9 +3,14 @@
 import { AssertionError, err, ok, utf8, utf8Text } from "@blixard/std";
 import type { Result } from "@blixard/std";
 
-/** `decode` is given bytes from the log or the network: it validates and never throws. */
+/** How values of one type become bytes and are read again, by this version and by later ones. */
 export interface Codec<T> {
+  /** The bytes of a value; they are not changed afterwards. */
   encode(value: T): Uint8Array;
+  /**
+   * Reads bytes from the log or the network: it validates and never throws. An error is a sentence
+   * that says what is wrong.
+   */
   decode(bytes: Uint8Array): Result<T, string>;
 }
 
@@ -15,6 +20,7 @@ export const bytesCodec: Codec<Uint8Array> = {
   decode: (bytes) => ok(bytes),
 };
 
+/** UTF-8; what is not, is refused. */
 export const textCodec: Codec<string> = {
   encode: (value) => utf8(value),
   decode: (bytes) => attempt(() => utf8Text(bytes)),
@@ -23,6 +29,15 @@ export const textCodec: Codec<string> = {
 /**
  * JSON text. `validate` turns the parsed value into a T or throws with the reason: what another
  * version or a hostile client sent must not pass as a T.
+ *
+ * @example
+ * ```ts
+ * const codec = jsonCodec((value) => {
+ *   if (typeof value !== "number") throw new TypeError("expected a number");
+ *   return value;
+ * });
+ * console.log(codec.decode(codec.encode(5)));
+ * ```
  */
 export function jsonCodec<T>(validate: (value: unknown) => T): Codec<T> {
   return {
@@ -31,7 +46,10 @@ export function jsonCodec<T>(validate: (value: unknown) => T): Codec<T> {
   };
 }
 
-/** For what a cluster is never asked, such as answers over a door that is never opened. */
+/**
+ * For what a cluster is never asked, such as answers over a door that is never opened: decoding is
+ * an error, encoding throws. `what` is the plural that their messages name.
+ */
 export function noCodec<T>(what: string): Codec<T> {
   return {
     encode: () => {

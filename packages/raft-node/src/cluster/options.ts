@@ -4,33 +4,49 @@ import { fail } from "@blixard/std";
 
 import * as limits from "../limits.ts";
 
+/**
+ * What can be tuned; {@link PRESETS} has the defaults. Numbers are positive. What a field does not
+ * say must agree on all members may differ between them.
+ */
 export interface ClusterTuning {
-  /** The clock of elections and heartbeats. */
+  /** Length of a tick, in which elections and heartbeats are counted. */
   readonly tickMs: number;
-  /** Election timeouts are uniform in [n, 2n-1] ticks. */
+  /**
+   * Election timeouts are uniform in [n, 2n-1] ticks: so long a leader may be silent before another
+   * is elected. At least three times `heartbeatTicks`. All members should agree.
+   */
   readonly electionTicks: number;
+  /** Ticks between two heartbeats of a leader. */
   readonly heartbeatTicks: number;
-  /** Size of a preallocated log segment. */
+  /**
+   * Size of a log segment, preallocated: {@link SEGMENT_BYTES_MIN} to {@link SEGMENT_BYTES_MAX}.
+   */
   readonly segmentBytes: number;
-  /** A snapshot is taken, and the log behind it released, after so many bytes, entries or ms. */
+  /**
+   * A snapshot is taken, and the log behind it released, when so many bytes were applied since the
+   * last.
+   */
   readonly snapshotEveryBytes: number;
+  /** As `snapshotEveryBytes`, when so many entries were applied. */
   readonly snapshotEveryEntries: number;
+  /** As `snapshotEveryBytes`, when the last is so old and anything was applied since. */
   readonly snapshotEveryMs: number;
-  /** One encoded command. */
+  /** Longest encoded command, at most {@link COMMAND_BYTES_MAX}; beyond it: TooLarge. */
   readonly maxCommandBytes: number;
-  /** Calls under way on this member; beyond it: Overloaded. */
+  /** Proposals under way on this member; beyond it: Overloaded. */
   readonly maxPendingProposals: number;
-  /** Deadline of calls that name none. */
+  /** Time that calls have which name none. */
   readonly callTimeoutMs: number;
-  /** Exactly-once sessions. All members must agree; it cannot be changed later. */
+  /** Offers exactly-once sessions. All members must agree; it cannot be changed later. */
   readonly sessions: boolean;
   /**
-   * Allows lease reads; see Consistency. All members must agree. With leases, followers wait out an
-   * election timeout even where they saw the leader's connections break.
+   * Allows lease reads; see {@link Consistency}. All members must agree. With leases, followers
+   * wait out an election timeout even where they saw the leader's connections break.
    */
   readonly leaseReads: boolean;
 }
 
+/** Name of a set of defaults in {@link PRESETS}. */
 export type Preset = "development" | "testing" | "production";
 
 const PRODUCTION: ClusterTuning = {
@@ -49,9 +65,11 @@ const PRODUCTION: ClusterTuning = {
 };
 
 /**
- * production: elections after 0.5 to 1 s.
- * development: the same on little disk, elections after 0.3 to 0.6 s.
- * testing: elections after 60 to 120 ms, small segments, frequent snapshots.
+ * Defaults that go together.
+ *
+ * - `production`: elections after 0.5 to 1 s.
+ * - `development`: the same on little disk, elections after 0.3 to 0.6 s.
+ * - `testing`: elections after 60 to 120 ms, small segments, frequent snapshots.
  */
 export const PRESETS: Readonly<Record<Preset, ClusterTuning>> = {
   production: PRODUCTION,

@@ -44,16 +44,26 @@ export interface Bootstrap {
   readonly members: readonly Member[];
 }
 
+/** What {@link RaftNode.inspect} answers. */
 export interface RaftNodeInspection {
+  /** starting: it recovers from disk; failed: after the event "fatal". */
   readonly phase: "starting" | "running" | "stopping" | "stopped" | "failed";
+  /** full: the log found no room; hung: a write has taken longer than an election timeout. */
   readonly disk: "fine" | "full" | "hung";
   /** Acknowledged log content was lost here and is not yet back. */
   readonly damaged: boolean;
+  /** Proposals made on this node that wait for their outcome. */
   readonly pendingProposals: number;
+  /** Reads made on this node that wait for their index. */
   readonly pendingReads: number;
+  /** The last entry that the newest snapshot contains; 0 before the first. */
   readonly snapshotIndex: LogIndex;
 }
 
+/**
+ * A member over the ports of std, synchronous and with callbacks: what {@link RaftCluster} and the
+ * simulator are made of. All that it does, it does within `start`, `input` and its calls.
+ */
 export class RaftNode<Response> {
   readonly #options: RaftNodeOptions;
   readonly #deps: RaftNodeDeps<Response>;
@@ -67,6 +77,7 @@ export class RaftNode<Response> {
   #stopAtTick = 0;
   #isPumpDue = false;
 
+  /** Does nothing yet. Sizes out of bounds are a broken invariant: it throws. */
   constructor(options: RaftNodeOptions, deps: RaftNodeDeps<Response>) {
     const { segmentBytes, maxProposalBytes } = options;
     assert(segmentBytes >= limits.SEGMENT_BYTES_MIN, "segmentBytes is at least SEGMENT_BYTES_MIN");
@@ -231,6 +242,7 @@ export class RaftNode<Response> {
     this.#callStopped();
   }
 
+  /** Takes what happened and does all that follows from it; ignored once stopped or failed. */
   input(input: RaftNodeInput): void {
     if (this.#phase === "stopped" || this.#phase === "failed") return;
     switch (input.kind) {
@@ -383,6 +395,7 @@ export class RaftNode<Response> {
     this.#accepting()?.takeSnapshot();
   }
 
+  /** The protocol's view; before recovery is done, of a follower that knows nothing. */
   status(): RaftStatus {
     if (this.#engine !== undefined) return status(this.#engine.state);
     const zero = as<LogIndex>(0);
@@ -419,7 +432,7 @@ export class RaftNode<Response> {
     return engine !== undefined && engine.refusal(bytes) === undefined;
   }
 
-  /** The protocol's state, to be looked at only: for observers such as the simulator's checkers. */
+  /** @internal The protocol's state, to be looked at only: for the simulator's checkers. */
   protocol(): Readonly<RaftState> | undefined {
     return this.#engine?.state;
   }

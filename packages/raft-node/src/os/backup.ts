@@ -20,16 +20,37 @@ import type { LoadedSnapshot } from "../snapshot/store.ts";
 import { OverlayDisk } from "./overlay-disk.ts";
 import { zstd } from "./zstd.ts";
 
+/** What {@link writeBackup} wrote. */
 export interface BackupInfo {
+  /** Of the file, as it was given. */
   readonly path: string;
   /** Everything up to this entry is in it. */
   readonly index: number;
+  /** Length of the file. */
   readonly sizeBytes: number;
 }
 
 /**
- * Writes what `cluster` holds now, everything acknowledged before the call included. An existing file of
- * that name is replaced once the new one is whole.
+ * Writes what `cluster` holds now, everything acknowledged before the call included, to one file:
+ * compressed, checksummed, readable by its owner alone, durable when the promise resolves. On any
+ * member. An existing file of that name is replaced once the new one is whole. Sessions are not in
+ * it. Answers as a linearizable read does when there is no leader; rejects when the file cannot be
+ * written.
+ *
+ * @example
+ * ```ts
+ * const written = await writeBackup(cluster, "/backups/counter.bxsn");
+ * console.log(written.ok ? written.value.sizeBytes : written.error.code);
+ *
+ * // Later, on each founder of a new cluster:
+ * await raftCluster(new Counter())
+ *   .id(1)
+ *   .dir("/var/lib/counter-2/raft")
+ *   .transport(transport)
+ *   .founders([1, 2, 3])
+ *   .restoreFrom("/backups/counter.bxsn")
+ *   .start();
+ * ```
  */
 export async function writeBackup<C, R, Q, A>(
   cluster: RaftCluster<C, R, Q, A>,

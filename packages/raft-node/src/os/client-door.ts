@@ -19,14 +19,17 @@ import { adoptSocket } from "./adopted-socket.ts";
 import { DoorConnection } from "./door-connection.ts";
 import type { Role } from "./door-connection.ts";
 
+/** One token that a door accepts, and what it allows. */
 export interface DoorToken {
   /** SHA-256 of the token, 64 hex digits: the token itself need not be stored. */
   readonly sha256: string;
-  /** reader: queries and status; writer: also commands; admin: also membership and transfers. */
+  /** What a client with this token may do. */
   readonly role: Role;
 }
 
+/** What {@link openClientDoor} needs. */
 export interface DoorOptions {
+  /** Address to listen at. */
   readonly host: string;
   /** 0: the system chooses. */
   readonly port: number;
@@ -36,21 +39,41 @@ export interface DoorOptions {
   readonly tls?: TlsOptions;
 }
 
+/** An open door of a member. */
 export interface ClientDoor {
-  /** host:port */
+  /** host:port, with the port that the system chose. */
   readonly address: string;
   /** Connections now. */
   readonly connections: number;
+  /** Breaks all connections and listens no more; resolves when the port is free. */
   close(): Promise<void>;
 }
 
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 
+/**
+ * SHA-256 in 64 lower-case hex digits, of a text's UTF-8 or of bytes: what {@link DoorToken} wants.
+ */
 export function sha256Hex(text: string | Uint8Array): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-/** Opens the door of `cluster`. Rejects with InvalidArgument, or when the port is taken. */
+/**
+ * Opens the door of `cluster` for {@link RaftClient}s; `machine` is the one that the cluster was
+ * made with. Rejects with a {@link BlixardError} (InvalidArgument: no token, or no TLS beyond
+ * loopback), or with the system's error when the port is taken. Takes {@link DOOR_CONNECTIONS_MAX}
+ * connections.
+ *
+ * @example
+ * ```ts
+ * const door = await openClientDoor(cluster, machine, {
+ *   host: "127.0.0.1",
+ *   port: 4601,
+ *   tokens: [{ sha256: sha256Hex("a long random text"), role: "writer" }],
+ * });
+ * console.log(door.address);
+ * ```
+ */
 export async function openClientDoor<C, R, Q, A>(
   cluster: RaftCluster<C, R, Q, A>,
   machine: ClusterMachine<C, R, Q, A>,

@@ -19,19 +19,26 @@ import { CONSISTENCIES, REQUEST } from "../door/protocol.ts";
 import type { RequestKind } from "../door/protocol.ts";
 import { ClientConnection } from "./client-connection.ts";
 
+/** What a {@link RaftClient} needs to know. */
 export interface ClientOptions<Command, Response, Query, Answer> {
-  /** host:port of members' doors, tried in turn. */
+  /** host:port of members' doors (\[::1\]:port for IPv6), tried in turn. At least one. */
   readonly endpoints: readonly string[];
+  /** One whose SHA-256 the doors know; at most {@link DOOR_TOKEN_BYTES_MAX} bytes of UTF-8. */
   readonly token: string;
+  /** The codecs of the members' {@link ClusterMachine}: give one, or its codecs alone. */
   readonly machine: {
+    /** Writes commands. */
     readonly command: Codec<Command>;
+    /** Reads responses. */
     readonly response: Codec<Response>;
+    /** Writes queries. */
     readonly query: Codec<Query>;
+    /** Reads answers. */
     readonly answer: Codec<Answer>;
   };
   /** Connects by TLS; `ca` or a `checkServerIdentity` that pins a key says whom to trust. */
   readonly tls?: ConnectionOptions;
-  /** Default 10 s. */
+  /** Time for calls that name none; default 10 s. */
   readonly callTimeoutMs?: number;
   /** Longest single attempt of a session's command; default 2 s. */
   readonly attemptMs?: number;
@@ -43,6 +50,26 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, ms));
 }
 
+/**
+ * A client of a cluster in other processes, through its members' {@link openClientDoor | doors}.
+ * Calls are pipelined over one connection, made with the first call. Where its member cannot serve,
+ * the next endpoint is tried until the deadline: after `NotLeader`, `NoLeader` and `Stopped`
+ * nothing has happened. What was under way when the connection broke ends with `Timeout`: it may
+ * have happened. In a session it is sent again, and applied once.
+ *
+ * @example
+ * ```ts
+ * const client = new RaftClient({
+ *   endpoints: ["127.0.0.1:4601", "127.0.0.1:4603", "127.0.0.1:4605"],
+ *   token: "the token whose SHA-256 the doors know",
+ *   machine: new Counter(),
+ * });
+ * const session = await client.openSession();
+ * if (session.ok) console.log(await session.value.propose(5));
+ * console.log(await client.query("value", { timeoutMs: 1_000 }));
+ * client.close();
+ * ```
+ */
 export class RaftClient<Command, Response, Query, Answer> {
   readonly #options: ClientOptions<Command, Response, Query, Answer>;
   #connection: ClientConnection | undefined;
@@ -50,6 +77,7 @@ export class RaftClient<Command, Response, Query, Answer> {
   #at = 0;
   #isClosed = false;
 
+  /** Connects with the first call only. */
   constructor(options: ClientOptions<Command, Response, Query, Answer>) {
     this.#options = options;
   }
@@ -58,12 +86,14 @@ export class RaftClient<Command, Response, Query, Answer> {
     return timeoutMs ?? this.#options.callTimeoutMs ?? 10_000;
   }
 
+  /** As {@link RaftCluster.propose}: at most once. Needs the role writer. */
   propose(command: Command, options: CallOptions = {}): Promise<ClusterResult<Response>> {
     const { machine } = this.#options;
     const payload = machine.command.encode(command);
     return this.#typed(REQUEST.propose, [payload], options, machine.response);
   }
 
+  /** As {@link RaftCluster.query}; default linearizable. Needs the role reader. */
   async query(
     query: Query,
     options: CallOptions & { readonly consistency?: Consistency } = {},
@@ -79,12 +109,16 @@ export class RaftClient<Command, Response, Query, Answer> {
     );
   }
 
-  /** Status and health of the member that this client is connected to, as JSON text. */
+  /**
+   * Status and health of the member that this client is connected to, as JSON text of `{ status:
+   * ClusterStatus, health: ClusterHealth }`, whose members are bare ids. Needs the role reader.
+   */
   async status(options: CallOptions = {}): Promise<ClusterResult<string>> {
     const result = await this.#call(REQUEST.status, [], this.#timeout(options));
     return result.ok ? ok(Buffer.from(result.value).toString()) : result;
   }
 
+  /** As {@link RaftCluster.transferLeadership}; `to` is a member's id. Needs the role admin. */
   async transferLeadership(
     to: number,
     options: CallOptions = {},
@@ -95,7 +129,9 @@ export class RaftClient<Command, Response, Query, Answer> {
     return result.ok ? ok(undefined) : result;
   }
 
-  /** Opens a session: each command proposed in it is applied exactly once. */
+  /**
+   * Opens a session: each command proposed in it is applied exactly once. Needs the role writer.
+   */
   async openSession(
     options: CallOptions = {},
   ): Promise<ClusterResult<RaftSession<Command, Response>>> {
@@ -104,6 +140,7 @@ export class RaftClient<Command, Response, Query, Answer> {
     return ok(this.resumeSession(Number(Buffer.from(result.value).readBigUInt64LE())));
   }
 
+  /** As {@link RaftCluster.resumeSession}: a session opened earlier, perhaps by another process. */
   resumeSession(id: number, nextSequence = 1): RaftSession<Command, Response> {
     const { machine, callTimeoutMs = 10_000, attemptMs = 2_000 } = this.#options;
     return new RaftSession<Command, Response>(
@@ -221,6 +258,10 @@ export class RaftClient<Command, Response, Query, Answer> {
     return tls === undefined ? connectTcp({ host, port }) : connectTls({ ...tls, host, port });
   }
 
+  /**
+   * Closes the connection: what is under way ends with `Timeout`, later calls with `Stopped`.
+   * Sessions stay open in the cluster.
+   */
   close(): void {
     this.#isClosed = true;
     this.#connection?.destroy();

@@ -53,14 +53,16 @@ const writeAt = promisify(write);
 
 const DONE: Result<DiskValue, DiskError> = ok({ kind: "done" });
 
+/** A {@link Disk} over a folder. */
 export interface OsDisk extends Disk {
   /** Waits for what was submitted, closes files, releases the folder. */
   close(): Promise<void>;
 }
 
 /**
- * Opens `rootDir`, which is made if absent, for this process alone: fails with Conflict when another
- * process has it open. Completions are delivered in later turns of the event loop.
+ * Opens `rootDir`, which is made if absent, for this process alone: fails with Conflict when
+ * another process has it open. `onCompletion` is told what came of each operation, in later turns
+ * of the event loop.
  */
 export async function createOsDisk(
   rootDir: string,

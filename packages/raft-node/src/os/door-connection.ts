@@ -21,6 +21,10 @@ import {
 import * as limits from "../limits.ts";
 import { GatheredSocket } from "./gathered-socket.ts";
 
+/**
+ * What a client may do. reader: queries and status; writer: also commands and sessions; admin: also
+ * membership, transfers and snapshots.
+ */
 export type Role = "reader" | "writer" | "admin";
 
 const RANK: Readonly<Record<Role, number>> = { reader: 0, writer: 1, admin: 2 };

@@ -7,6 +7,7 @@ import type { ClusterPorts } from "../cluster/types.ts";
 import { createOsDisk } from "./disk.ts";
 import { zstd } from "./zstd.ts";
 
+/** Clocks, randomness, folders (one process each), timers and zstd of this machine: the default. */
 export const systemPorts: ClusterPorts = {
   clock: {
     monotonicMs: () => performance.now(),

@@ -28,8 +28,11 @@ const HEAD_SEED = 0x48454144;
 const CHUNK_SEED = 0x43484e4b;
 const FOOTER_SEED = 0x464f4f54;
 
+/** What a snapshot file says before the state. */
 export interface SnapshotHeader {
+  /** Where in the log it stands, and who decided then. */
   readonly meta: SnapshotMeta;
+  /** Members with their contexts, by id. */
   readonly members: readonly Member[];
 }
 

@@ -8,10 +8,11 @@ import type { Result } from "@blixard/std";
 
 import { SNAPSHOT_CHUNK_BYTES } from "../limits.ts";
 
-/** zstd of the operating system's Node, or a test's. */
+/** How snapshots are made smaller: zstd in {@link systemPorts}. All members must agree. */
 export interface Compression {
+  /** The bytes made smaller, or not: a chunk that does not shrink is stored as it is. */
   compress(bytes: Uint8Array): Uint8Array;
-  /** At most `bytesMax` come out; anything else is a reason. */
+  /** The bytes as they were. More than `bytesMax`, or anything else that is wrong, is a reason. */
   decompress(bytes: Uint8Array, bytesMax: number): Result<Uint8Array, string>;
 }
 

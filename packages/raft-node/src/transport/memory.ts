@@ -4,10 +4,11 @@ import type { PeerId } from "@blixard/std";
 
 import type { ClusterTransport } from "../cluster/types.ts";
 
+/** Where members in one process meet. */
 export interface MemoryHub {
   /** The transport of one member; a member that was closed may be connected again. */
   connect(id: PeerId): ClusterTransport;
-  /** True: datagrams from `from` to `to` are lost. */
+  /** True: datagrams from `from` to `to` are lost. Assign your own; default: none is. */
   cut: (from: PeerId, to: PeerId) => boolean;
 }
 
@@ -20,6 +21,10 @@ interface Inbox {
   queued: number;
 }
 
+/**
+ * Connects members in one process: for tests and for trying things out. Messages are delivered in a
+ * later microtask; each member has an inbox of 10 000, beyond which they are lost.
+ */
 export function createMemoryHub(): MemoryHub {
   const inboxes = new Map<PeerId, Inbox>();
   const hub: MemoryHub = { connect, cut: () => false };

@@ -5,18 +5,24 @@ import type { Network, PeerId } from "@blixard/std";
 import type { ClusterTransport } from "../cluster/types.ts";
 import type { Member } from "../types.ts";
 
-/** What is asked of it: a structural part of @blixard/net's Transport. */
+/** What is asked of a network between nodes: a structural part of @blixard/net's Transport. */
 export interface PeerNetwork<Peer> {
+  /** Sends datagrams of that channel. */
   channel(channel: "raft"): Network;
+  /** Whom datagrams of that channel go to; set once. */
   onMessage(channel: "raft", listener: (from: PeerId, message: Uint8Array) => void): void;
+  /** Optional: told when the connection with a peer breaks. */
   onDisconnect?(listener: (peer: PeerId) => void): void;
+  /** Whom to connect with from now on, and how. */
   setPeers(peers: readonly Peer[]): void;
+  /** Ends all connections. */
   close(): Promise<void>;
 }
 
 /**
- * `peerOf` reads a peer's key and address from the member's context, which replicates with the
- * membership; undefined for a context that does not tell.
+ * A cluster's transport over such a network. `peerOf` reads a peer's key and address from the
+ * member's context, which replicates with the membership; undefined for a context that does not
+ * tell.
  */
 export function peerTransport<Peer>(
   network: PeerNetwork<Peer>,
