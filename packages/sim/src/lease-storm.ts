@@ -25,8 +25,12 @@ interface Scene {
   readonly electionMs: number;
   readonly nextId: () => number;
   /** Times in which nobody else writes: who lags behind is not elected. */
-  readonly quiet: (readonly [fromMs: number, toMs: number])[];
+  readonly quiet: Window[];
+  /** Times in which nothing else is wrong: what the scene needs takes all of them. */
+  readonly calm: Window[];
 }
+
+type Window = readonly [fromMs: number, toMs: number];
 
 function fault(
   { cluster, nextId }: Scene,
@@ -75,14 +79,21 @@ function forgetful(scene: Scene, atMs: number): PlanItem[] {
   const { random, electionMs, cluster } = scene;
   const middle = random.between(1, cluster.voters);
   const side = (middle % cluster.voters) + 1;
-  const restartsMs = atMs + (electionMs * random.between(8, 20)) / 10;
-  scene.quiet.push([atMs - 100, restartsMs + electionMs]);
+  // Just before the one who hears nobody else begins to campaign.
+  const restartsMs = atMs + (electionMs * random.between(85, 100)) / 100;
+  scene.quiet.push([atMs - 300, restartsMs + electionMs]);
+  scene.calm.push([atMs - 300, restartsMs + electionMs]);
   return [
+    fault(scene, "leadershipTransfer", [atMs - 200, atMs - 200], [side]),
     fault(scene, "bridge", [atMs, restartsMs + 2 * electionMs], [middle, side]),
-    fault(scene, "isolateOne", [restartsMs, restartsMs + 2 * electionMs], [LEADER]),
+    fault(scene, "isolateOne", [restartsMs, restartsMs + 2 * electionMs], [side]),
     fault(scene, "crash", [restartsMs + 1, restartsMs + random.between(10, 40)], [middle]),
-    ...times(2, () => ask(scene, "write", [restartsMs + 50, restartsMs + electionMs * 0.7])),
-    ...times(4, () => ask(scene, "read", [restartsMs + 100, restartsMs + electionMs])),
+    // They wait for whoever is elected.
+    ...ask(scene, "write", [restartsMs + 40, restartsMs + 80]),
+    ...times(3, () => ask(scene, "write", [restartsMs + 60, restartsMs + electionMs])).map(
+      (item) => ({ ...item, machine: LEADER }),
+    ),
+    ...times(6, () => ask(scene, "read", [restartsMs + 80, restartsMs + electionMs])),
   ];
 }
 
@@ -137,11 +148,14 @@ export function drawLeaseStorm(
   const random = new Prng(Math.imul(seed + 0x1ea5e, 0xc2b2ae35));
   if (!cluster.leaseReads) return others;
   const electionMs = cluster.tickMs * cluster.electionTicks;
-  const scene: Scene = { random, cluster, electionMs, nextId, quiet: [] };
+  const scene: Scene = { random, cluster, electionMs, nextId, quiet: [], calm: [] };
   const items = random.chance(0.7) ? drawSleeps(scene) : drawHandOvers(seed, scene);
-  const isQuiet = (ms: number): boolean => scene.quiet.some(([from, to]) => ms >= from && ms < to);
-  const kept = others.filter(
-    (item) => item.type === "fault" || item.input.kind === "read" || !isQuiet(item.atMs),
-  );
+  const isKept = (item: PlanItem): boolean => {
+    const untilMs = item.type === "fault" ? item.untilMs : item.atMs;
+    const isDuring = ([from, to]: Window): boolean => untilMs >= from && item.atMs < to;
+    if (item.type === "fault") return !scene.calm.some(isDuring);
+    return item.input.kind === "read" || !scene.quiet.some(isDuring);
+  };
+  const kept = others.filter(isKept);
   return [...kept, ...items.filter((item) => item.atMs < cluster.safetyMs)];
 }
