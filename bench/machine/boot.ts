@@ -30,7 +30,7 @@ export async function ownImage(folder: string): Promise<Launch> {
 const POLL_MS = 50;
 
 /** The same, with what a first boot leaves behind for those that follow. */
-async function warmImage(context: Context): Promise<Launch> {
+export async function warmImage(context: Context): Promise<Launch> {
   const { folder } = context;
   const caches = { regions: join(folder, "regions"), modules: join(folder, "modules") };
   const launch = { ...(await ownImage(folder)), caches };

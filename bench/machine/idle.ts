@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Measured } from "./bars.ts";
-import { agentAnswers, ownImage } from "./boot.ts";
+import { agentAnswers, warmImage } from "./boot.ts";
 import { type Context, withSeveral } from "./context.ts";
 import type { Guest } from "./guest.ts";
 
@@ -45,7 +45,8 @@ const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b
 export async function idle(context: Context): Promise<Idle | undefined> {
   if (!context.wanted("idle", "idle_cpu_percent", "idle_private_mb")) return undefined;
   context.say(`idle: ${MACHINES} machines of ours`);
-  const launch = await ownImage(context.folder);
+  // As on a node where the image has run before.
+  const launch = await warmImage(context);
   return await withSeveral(MACHINES, "ours", launch, context, async (guests) => {
     await Promise.all(guests.map(agentAnswers));
     await sleep(SETTLE_MS);
