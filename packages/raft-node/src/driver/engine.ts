@@ -159,6 +159,8 @@ export class Engine<Response> {
       life: this.#life,
       leader: () => ({ peer: this.state.leader, term: this.state.term }),
       isLogBusy: () => !this.log.idle,
+      later: this.#deps.later,
+      wake: () => this.pump(),
       send: (to, envelope) => this.#send(to, envelope),
       appendHere: (kind, entries) => this.#appendHere(kind, entries),
     };

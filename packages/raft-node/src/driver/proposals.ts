@@ -52,6 +52,10 @@ export interface ProposalHost {
     entries: readonly Uint8Array[],
   ) => { readonly lastIndex: LogIndex } | StepError;
   readonly isLogBusy: () => boolean;
+  /** Runs something about two milliseconds later; absent where there is no clock for it. */
+  readonly later: ((run: () => void) => void) | undefined;
+  /** Something can be dispatched that could not before. */
+  readonly wake: () => void;
   readonly send: (to: PeerId, envelope: Envelope) => boolean;
 }
 
@@ -73,6 +77,9 @@ export class Proposals<Response> {
   /** Who refused, and when: nothing is sent there again within the same tick. */
   #refusedBy: PeerId | 0 = 0;
   #refusedAtTick = -1;
+  /** The oldest that gathers, as of when its age began to be watched; and whether it is of age. */
+  #gathering: Proposal<Response> | undefined;
+  #isOfAge = false;
 
   constructor(host: ProposalHost, self: PeerId) {
     this.#host = host;
@@ -117,12 +124,19 @@ export class Proposals<Response> {
     }
   }
 
-  /** While a write is in flight, proposals gather: they would wait for the next one anyway. */
+  /**
+   * While a write is in flight, proposals gather: here they would wait for the next one anyway. A batch
+   * goes when it is full by count or bytes, or of age: two other disks may be faster than this one.
+   */
   #proposeCommands(term: Term): void {
     while (this.#waiting.length > 0) {
       const batch = takeBatch(this.#waiting);
       const isFull = batch.length >= PROPOSAL_BATCH_COUNT || batch.length < this.#waiting.length;
-      if (!isFull && this.#host.isLogBusy()) return;
+      if (!isFull && !this.#isOfAge && this.#host.isLogBusy()) {
+        this.#watchAge();
+        return;
+      }
+      this.#isOfAge = false;
       const placed = this.#host.appendHere(
         "command",
         batch.map(({ data }) => data),
@@ -132,6 +146,18 @@ export class Proposals<Response> {
       let index = placed.lastIndex - batch.length;
       for (const proposal of batch) this.#place(proposal, ++index, term);
     }
+  }
+
+  /** A batch is of age when its oldest has waited for one `later` to pass, at most two. */
+  #watchAge(): void {
+    const { later, wake } = this.#host;
+    if (later === undefined || this.#gathering !== undefined) return;
+    this.#gathering = this.#waiting[0];
+    later(() => {
+      this.#isOfAge = this.#gathering !== undefined && this.#waiting[0] === this.#gathering;
+      this.#gathering = undefined;
+      if (this.#waiting.length > 0) wake();
+    });
   }
 
   #proposeConfigs(term: Term): void {

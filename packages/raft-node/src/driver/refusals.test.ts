@@ -52,6 +52,8 @@ test("a refused proposal is sent again with the next tick, or to another leader 
       leader: () => ({ peer: leader, term: TERM }),
       appendHere: () => ({ code: "Overloaded" }),
       isLogBusy: () => false,
+      later: undefined,
+      wake: () => undefined,
       send: (_, envelope) => sent.push(envelope) > 0,
     },
     as<PeerId>(1),
