@@ -40,7 +40,8 @@ test("docs/dependencies.md lists exactly what the manifests pin", () => {
         `${name.replaceAll("`", "")}@${version} ${where.split(" ")[0]}`,
     );
   const pinned: string[] = [];
-  for (const path of ["package.json", ...filesBelow("packages", "package.json")]) {
+  const manifests = ["packages", "tools"].flatMap((dir) => filesBelow(dir, "package.json"));
+  for (const path of ["package.json", ...manifests]) {
     // Our own manifests have string maps here.
     const manifest = JSON.parse(read(path)) as Record<string, Record<string, string> | undefined>;
     const where = path === "package.json" ? "root" : path.split("/")[1];

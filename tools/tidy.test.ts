@@ -111,8 +111,8 @@ test("nothing that ships carries a TODO", () => {
 
 test("versions are pinned exactly", () => {
   const loose: string[] = [];
-  const manifests = ["package.json", ...filesBelow("packages", "package.json")];
-  for (const path of manifests) {
+  const manifests = ["packages", "tools"].flatMap((dir) => filesBelow(dir, "package.json"));
+  for (const path of ["package.json", ...manifests]) {
     // package.json is ours and has string maps here.
     const manifest = JSON.parse(readFileSync(join(ROOT, path), "utf8")) as Record<
       string,

@@ -67,7 +67,7 @@ async function compile(all: readonly Example[], names: Exports): Promise<string[
     return file;
   });
   const compilerOptions = { noUnusedLocals: false, noUnusedParameters: false, incremental: false };
-  const config = { extends: "../../tsconfig.json", compilerOptions, files };
+  const config = { extends: "../../tsconfig.json", compilerOptions, include: [], files };
   writeFileSync(join(EXAMPLES, "tsconfig.json"), JSON.stringify(config));
   const { code, output } = await run("tsc", ["-p", join(EXAMPLES, "tsconfig.json")]);
   return code === 0 ? [] : output.trim().split("\n");

@@ -21,7 +21,7 @@ function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
 
-/** Calls `visit` for each part, outermost first, with the names that lead to it. */
+/** Calls `visit` for each part, outermost first, with the names of what it stands in. */
 function walk(
   value: unknown,
   path: readonly string[],
@@ -32,8 +32,8 @@ function walk(
   } else if (isObject(value)) {
     // Safe: each field of a part is optional; what is looked at is compared before it is used.
     const part = value as Part;
+    visit(part, path.slice(1).join("."));
     const here = typeof part.name === "string" ? [...path, part.name] : path;
-    visit(part, here.slice(1).join("."));
     for (const child of Object.values(value)) walk(child, here, visit);
   }
 }
