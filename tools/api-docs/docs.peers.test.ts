@@ -1,4 +1,7 @@
-/** `npm run docs` has nothing to complain about. Needs nothing but npm; here because it takes its time. */
+/**
+ * `npm run docs` has nothing to complain about. Needs nothing but npm; here because it takes its
+ * time.
+ */
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";

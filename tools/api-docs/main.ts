@@ -5,7 +5,8 @@
  * - a public item has no comment (the `kind` or `code` that tells the members of a union apart is
  *   explained by the member's comment),
  * - something public mentions what is not exported, or a link leads nowhere,
- * - an example does not compile: those in the comments, in docs/raft.md and in the package's README.
+ * - an example does not compile: those in the comments, in docs/raft.md and in the package's
+ *   README.
  *
  * `--json` prints one object.
  */

@@ -74,8 +74,8 @@ export interface RaftNodeOptions {
 }
 
 /**
- * Parts of the protocol, on in {@link RaftCluster}, and windows, as large as the package's limits there;
- * what is left out is as there. For experiments and simulations.
+ * Parts of the protocol, on in {@link RaftCluster}, and windows, as large as the package's limits
+ * there; what is left out is as there. For experiments and simulations.
  */
 export type ProtocolTuning = Partial<
   Pick<
@@ -102,7 +102,7 @@ export interface RaftNodeDeps<Response> {
   readonly random: Random;
   /** What is replicated. */
   readonly machine: StateMachine<Response>;
-  /** Called within `start`, `input` and the calls; it must not call the node back. */
+  /** Called within `start`, `input` and the calls, in the order in which things happen. */
   readonly onEvent: (event: RaftNodeEvent) => void;
   /** Makes snapshots smaller. Absent: they are stored as they are, and packed ones are not read. */
   readonly compression?: Compression;

@@ -1,6 +1,7 @@
 /**
- * The closed union of failures that reach a user, with its one mapping to HTTP status, gRPC status and
- * process exit code (docs/exit-codes.md lists them). Rooms below the doors return `Result`s with these.
+ * The closed union of failures that reach a user, with its one mapping to HTTP status, gRPC status
+ * and process exit code (docs/exit-codes.md lists them). Rooms below the doors return `Result`s
+ * with these.
  */
 
 // Adding a code here makes `ERRORS` below fail to type-check until it is mapped.

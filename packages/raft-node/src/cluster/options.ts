@@ -33,7 +33,10 @@ export interface ClusterTuning {
   readonly snapshotEveryMs: number;
   /** Longest encoded command, at most {@link COMMAND_BYTES_MAX}; beyond it: TooLarge. */
   readonly maxCommandBytes: number;
-  /** Proposals under way on this member; beyond it: Overloaded. */
+  /**
+   * Proposals under way on this member; beyond it, or beyond {@link PENDING_PROPOSAL_BYTES_MAX}
+   * bytes of them: Overloaded.
+   */
   readonly maxPendingProposals: number;
   /** Time that calls have which name none. */
   readonly callTimeoutMs: number;
