@@ -160,7 +160,10 @@ export type ClusterError =
       /** The message of what was thrown. */
       readonly reason: string;
     }
-  /** This member or client is shutting down or has failed. Nothing happened. */
+  /**
+   * This member or client is shutting down or has failed. This attempt did nothing; in a session, an
+   * earlier one may have been applied.
+   */
   | { readonly code: "Stopped" };
 
 /**
