@@ -30,7 +30,7 @@ export class Store implements ClusterMachine<Command, Response, string, Uint8Arr
 
   readonly command = {
     encode: (command: Command) => {
-      const writer = new ByteWriter(64).u8(OPS.indexOf(command.op)).text(command.key);
+      const writer = new ByteWriter(roomFor(command)).u8(OPS.indexOf(command.op)).text(command.key);
       if (command.op !== "delete") writer.bytes(command.value);
       if (command.op !== "swap") return writer.finish();
       writer.u8(command.expected === undefined ? 0 : 1);
@@ -84,6 +84,13 @@ export class Store implements ClusterMachine<Command, Response, string, Uint8Arr
     for (const [key, value] of values) this.#values.set(key, value);
     return ok(undefined);
   }
+}
+
+/** Bytes that the command fits into: a character takes three at most. */
+function roomFor(command: Command): number {
+  const values = command.op === "delete" ? 0 : command.value.length;
+  const expected = command.op === "swap" ? (command.expected?.length ?? 0) : 0;
+  return 16 + 3 * command.key.length + values + expected;
 }
 
 function readCommand(reader: ByteReader): Command {

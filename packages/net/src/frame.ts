@@ -69,21 +69,42 @@ export function encodeFrame(kind: FrameKind, payload: Uint8Array, flags = 0): Ui
   return out;
 }
 
-/** Cuts a datagram into fragment frames of at most `fragmentBytes` payload each. */
+/**
+ * Cuts a datagram into fragment frames of at most `fragmentBytes` payload each. They stand one behind the
+ * other in one buffer, so that several can be written as one.
+ */
 export function encodeFragments(
   kind: FrameKind,
   datagram: Uint8Array,
   fragmentBytes: number,
 ): Uint8Array[] {
+  const headBytes = FRAME_HEADER_BYTES + FRAGMENT_HEADER_BYTES;
+  const count = Math.ceil(datagram.length / fragmentBytes);
+  const all = Buffer.allocUnsafe(datagram.length + count * headBytes);
   const frames: Uint8Array[] = [];
+  let at = 0;
   for (let offset = 0; offset < datagram.length; offset += fragmentBytes) {
     const piece = datagram.subarray(offset, offset + fragmentBytes);
-    const out = Buffer.allocUnsafe(FRAME_HEADER_BYTES + FRAGMENT_HEADER_BYTES + piece.length);
-    putFrameHeader(out, 0, kind, FLAG_FRAGMENT, FRAGMENT_HEADER_BYTES + piece.length);
-    out.writeUInt32LE(datagram.length, FRAME_HEADER_BYTES);
-    out.writeUInt32LE(offset, FRAME_HEADER_BYTES + 4);
-    out.set(piece, FRAME_HEADER_BYTES + FRAGMENT_HEADER_BYTES);
-    frames.push(out);
+    putFrameHeader(all, at, kind, FLAG_FRAGMENT, FRAGMENT_HEADER_BYTES + piece.length);
+    all.writeUInt32LE(datagram.length, at + FRAME_HEADER_BYTES);
+    all.writeUInt32LE(offset, at + FRAME_HEADER_BYTES + 4);
+    all.set(piece, at + headBytes);
+    frames.push(all.subarray(at, at + headBytes + piece.length));
+    at += headBytes + piece.length;
   }
   return frames;
+}
+
+/** The frames as one run of bytes: a view where they stand one behind the other, else a copy. */
+export function joinFrames(frames: readonly Uint8Array[], bytes: number): Uint8Array | undefined {
+  const [first] = frames;
+  if (first === undefined || frames.length === 1) return first;
+  let end = first.byteOffset;
+  for (const frame of frames) {
+    if (frame.buffer !== first.buffer || frame.byteOffset !== end) {
+      return Buffer.concat(frames, bytes);
+    }
+    end += frame.length;
+  }
+  return new Uint8Array(first.buffer, first.byteOffset, bytes);
 }

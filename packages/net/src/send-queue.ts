@@ -5,7 +5,7 @@
  */
 
 import type { Channel } from "./types.ts";
-import { encodeFragments, encodeFrame, FRAME } from "./frame.ts";
+import { encodeFragments, encodeFrame, FRAME, joinFrames } from "./frame.ts";
 import type { NetLimits } from "./limits.ts";
 
 class Budget {
@@ -116,8 +116,7 @@ export class SendQueue {
       bytes += this.#take(this.#calls, most >>> 2);
       bytes += this.#take(this.#bulk, 1);
     }
-    const [only] = batch;
-    const out = batch.length <= 1 ? only : Buffer.concat(batch, bytes);
+    const out = joinFrames(batch, bytes);
     batch.length = 0;
     return out;
   }
