@@ -8,6 +8,7 @@
 
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { exitCodeOf, numberOf, UsageError } from "./options.ts";
 import { runAll } from "./os/pool.ts";
 import { minimiseAndKeep, printRun, readPlan } from "./os/report.ts";
 import { type Profile, PROFILES } from "./plan.ts";
@@ -40,21 +41,11 @@ interface FileRequest {
   readonly isJson: boolean;
 }
 
-class UsageError extends Error {
-  override readonly name = "UsageError";
-}
-
-function numberOf(text: string, option: string): number {
-  const value = Number(text);
-  if (!Number.isFinite(value) || value < 0) {
-    throw new UsageError(`--${option} ${text}: expected a number of 0 or more`);
-  }
-  return value;
-}
+const ANY = { isInteger: false, least: 0 } as const;
 
 function seedOf(text: string): number {
-  const value = numberOf(text, "seed");
-  if (!Number.isInteger(value) || value > 0xffffffff) {
+  const value = numberOf(text, "seed", { isInteger: true, least: 0 });
+  if (value > 0xffffffff) {
     throw new UsageError(`seed ${text}: expected an integer below 2^32`);
   }
   return value;
@@ -97,11 +88,11 @@ function parseRequest(args: readonly string[]): Request | FileRequest {
   }
   const range = rangeOf(values);
   const runs = range.to - range.from + 1;
-  const asked = values.workers === undefined ? undefined : numberOf(values.workers, "workers");
+  const asked = values.workers === undefined ? undefined : numberOf(values.workers, "workers", ANY);
   return {
     ...range,
     profile,
-    minutes: values.minutes === undefined ? Infinity : numberOf(values.minutes, "minutes"),
+    minutes: values.minutes === undefined ? Infinity : numberOf(values.minutes, "minutes", ANY),
     workers: Math.min(asked ?? availableParallelism(), Math.ceil(runs / 8)),
     isJson: values.json ?? false,
     isMinimised: values.minimise ?? false,
@@ -183,18 +174,12 @@ async function run(request: Request): Promise<boolean> {
   return summary.ok;
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  try {
+function main(args: readonly string[]): Promise<number> {
+  return exitCodeOf(USAGE, async () => {
     const request = parseRequest(args);
     const isGood = "plan" in request ? runFile(request.plan, request.isJson) : await run(request);
     return isGood ? 0 : 1;
-  } catch (caught) {
-    const isParsing =
-      caught instanceof TypeError && "code" in caught && String(caught.code).includes("ARGS");
-    if (!isParsing && !(caught instanceof UsageError)) throw caught;
-    console.error(`${caught.message}\n${USAGE}`);
-    return 2;
-  }
+  });
 }
 
 if (import.meta.main) process.exitCode = await main(process.argv.slice(2));

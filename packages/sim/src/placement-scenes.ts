@@ -170,8 +170,9 @@ export function drawPlacementScenes(
     atMs += isPlans ? electionMs * random.between(2, 3) : random.between(1800, 3500);
   }
   const keepsFaults = random.chance(0.2);
-  const kept = others.flatMap((item) =>
-    item.type === "operation" ? [calmed(scene, item)] : keepsFaults ? [item] : [],
-  );
+  const kept = others.flatMap((item): readonly PlanItem[] => {
+    if (item.type === "operation") return [calmed(scene, item)];
+    return keepsFaults ? [item] : [];
+  });
   return [...kept, ...items.filter((item) => item.atMs < cluster.safetyMs)];
 }

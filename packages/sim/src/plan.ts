@@ -234,6 +234,8 @@ export interface Failure {
 export interface RunPlanOptions {
   /** Keep the last so many lines of the run, readable; absent: none. */
   readonly traceLines?: number;
+  /** End with the safety phase: for those who look for something that happens there. */
+  readonly isSafetyOnly?: true;
 }
 
 export interface Outcome {

@@ -27,7 +27,7 @@ interface Run {
   readonly workload: Workload;
   readonly firings: Outcome["faults"];
   readonly reached: () => Readonly<Record<string, number>>;
-  readonly play: () => void;
+  readonly play: (isSafetyOnly: boolean) => void;
 }
 
 function registerRun(world: World, plan: Plan): Run {
@@ -64,13 +64,14 @@ function playRun<R>(
     if (item.type === "fault") faults.push(item);
     else operations.push(item);
   }
-  const play = (): void => {
+  const play = (isSafetyOnly: boolean): void => {
     cluster.start();
     injector.schedule(faults);
     for (const item of operations) {
       world.after(item.atMs * 1000, undefined, "client", item.id, () => workload.invoke(item));
     }
     world.runUntil(plan.cluster.safetyMs * 1000);
+    if (isSafetyOnly) return;
     injector.heal();
     workload.heal();
     new Settling(cluster, plan, workload, probe).run();
@@ -97,7 +98,7 @@ export function runPlan(plan: Plan, options: RunPlanOptions = {}): Outcome {
         throw new Violation("valid plan", `version ${String(plan.version)} is unknown`);
       }
       run = plan.profile === "control" ? controlRun(world, plan) : registerRun(world, plan);
-      run.play();
+      run.play(options.isSafetyOnly === true);
       holdHistory(run.workload.history());
     });
   } catch (caught) {

@@ -7,6 +7,7 @@
  */
 
 import { parseArgs } from "node:util";
+import { exitCodeOf, numberOf } from "../options.ts";
 import { differences, parseRows, type Row, samples } from "./compare.ts";
 import { buildCopy, findOtherNode, type Mode, probe, probers } from "./os/modes.ts";
 
@@ -14,11 +15,6 @@ const USAGE = `usage: npm run sim:determinism -- [options]
   --seeds N   samples (100)
   --json      one object: ok, ran, skipped, seconds, events, modes, differences`;
 const WORKERS = 2;
-
-function seedsOf(text: string): number {
-  const seeds = Number(text);
-  return Number.isInteger(seeds) && seeds >= 1 && seeds <= 100_000 ? seeds : 0;
-}
 
 async function runModes(modes: readonly Mode[], count: number) {
   const rows: Record<string, Row[]> = {};
@@ -78,23 +74,15 @@ async function run(count: number, isJson: boolean): Promise<number> {
   }
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  try {
+function main(args: readonly string[]): Promise<number> {
+  return exitCodeOf(USAGE, () => {
     const { values } = parseArgs({
       args: [...args],
       options: { seeds: { type: "string" }, json: { type: "boolean" } },
     });
-    const seeds = seedsOf(values.seeds ?? "100");
-    if (seeds > 0) return await run(seeds, values.json ?? false);
-    console.error(`--seeds ${values.seeds}: expected an integer of 1 or more\n${USAGE}`);
-    return 2;
-  } catch (caught) {
-    const isParsing =
-      caught instanceof TypeError && "code" in caught && String(caught.code).includes("ARGS");
-    if (!isParsing) throw caught;
-    console.error(`${caught.message}\n${USAGE}`);
-    return 2;
-  }
+    const seeds = numberOf(values.seeds ?? "100", "seeds", { isInteger: true, least: 1 });
+    return run(seeds, values.json ?? false);
+  });
 }
 
 if (import.meta.main) process.exitCode = await main(process.argv.slice(2));

@@ -1,9 +1,10 @@
 /** A copy of the simulated packages: what is run there is not what somebody is just editing. */
 
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { beforeSignal } from "./cleanup.ts";
 
 export const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
 /** What the simulator is made of: it imports nothing else. */
@@ -15,10 +16,37 @@ export interface Copy {
   remove(): void;
 }
 
+/** Folders are named after the process that works there, so that those of dead ones are known. */
+const PREFIX = "blixard-sim-";
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (caught) {
+    return caught instanceof Error && "code" in caught && caught.code !== "ESRCH";
+  }
+}
+
+/** What processes left behind that were killed. */
+function sweep(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
+    if (pid === undefined || isAlive(Number(pid))) continue;
+    rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
+
 /** Sources without tests, in a folder of their own; `then` failing removes it again. */
 export function copyPackages(then: (dir: string) => void): Copy {
-  const dir = mkdtempSync(join(tmpdir(), "blixard-sim-"));
-  const remove = (): void => rmSync(dir, { recursive: true, force: true });
+  sweep();
+  const dir = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
+  const erase = (): void => rmSync(dir, { recursive: true, force: true });
+  const done = beforeSignal(erase);
+  const remove = (): void => {
+    done();
+    erase();
+  };
   try {
     const scope = join(dir, "node_modules", "@blixard");
     mkdirSync(scope, { recursive: true });

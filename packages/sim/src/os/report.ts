@@ -54,7 +54,7 @@ export function minimiseAndKeep(plan: Plan): Kept | undefined {
   if (outcome.failure === undefined) return undefined;
   const untilMs = performance.now() + MINIMISE_SECONDS * 1000;
   const least = minimise(plan, outcome, {
-    run: (candidate) => runPlan(candidate),
+    run: (candidate, isSafetyOnly) => runPlan(candidate, isSafetyOnly ? { isSafetyOnly } : {}),
     runsMax: MINIMISE_RUNS_MAX,
     isOutOfTime: () => performance.now() > untilMs,
   });

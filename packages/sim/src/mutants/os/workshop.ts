@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { beforeSignal } from "../../os/cleanup.ts";
 import { type Copy, copyPackages, ROOT } from "../../os/copy.ts";
 import type { Catch, HuntRequest } from "../hunt.ts";
 import { applyPatch, type Patch } from "../patch.ts";
@@ -33,6 +34,7 @@ export type Hunted =
 export function huntIn(copy: Copy, request: HuntRequest, secondsMax: number): Promise<Hunted> {
   const hunter = join(copy.dir, "packages/sim/src/mutants/os/hunter.ts");
   const child = spawn(process.execPath, ["--conditions=source", hunter, JSON.stringify(request)]);
+  const done = beforeSignal(() => child.kill("SIGKILL"));
   let stdout = "";
   let stderr = "";
   let isLate = false;
@@ -50,6 +52,7 @@ export function huntIn(copy: Copy, request: HuntRequest, secondsMax: number): Pr
     child.on("error", (error) => resolve({ kind: "broken", reason: error.message }));
     child.on("close", (code) => {
       clearTimeout(timer);
+      done();
       if (isLate) resolve({ kind: "broken", reason: `did not end within ${secondsMax} s` });
       else if (code !== 0) resolve({ kind: "broken", reason: `exit code ${code}: ${stderr}` });
       else {
