@@ -144,7 +144,13 @@ export class RaftClusterBuilder<Command, Response, Query, Answer> {
       tuning: clusterTuning(this.#preset, this.#tuning),
     });
     for (const listen of this.#listeners) listen(cluster);
-    cluster.start(this.#founders, backup);
+    try {
+      cluster.start(this.#founders, backup);
+    } catch (caught) {
+      // The folder is free again for another try.
+      await cluster.shutdown();
+      throw caught;
+    }
     return cluster;
   }
 }

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { utf8 } from "@blixard/std";
+import { err, ok, utf8 } from "@blixard/std";
 
 import { SESSION_WINDOW, SESSIONS_MAX } from "../limits.ts";
 import { ClusterWorld } from "../testing/cluster-world.ts";
 import type { JournalCluster } from "../testing/cluster-world.ts";
+import { RaftSession } from "./session.ts";
 import { Sessions } from "./sessions.ts";
+import type { ClusterError } from "./types.ts";
 
 async function opened(world: ClusterWorld, cluster: JournalCluster): Promise<number> {
   const id = await world.run(cluster.openSessionId());
@@ -78,6 +80,29 @@ test("a session goes on through a leader change without applying anything twice"
   assert.equal((await world.run(session.close())).ok, true);
   const late = await world.run(session.propose("late"));
   assert.deepEqual(late, { ok: false, error: { code: "SessionExpired", session: session.id } });
+});
+
+test("a command whose outcome is open stays so when its member stops", async () => {
+  const timeout: ClusterError = { code: "Timeout", operation: "propose", reason: "no answer" };
+  const noLeader: ClusterError = { code: "NoLeader" };
+  const stopped: ClusterError = { code: "Stopped" };
+  const answers = (...errors: readonly ClusterError[]) => {
+    const left = [...errors];
+    const session = new RaftSession<string, number>(
+      {
+        clock: { monotonicMs: () => 0 },
+        callTimeoutMs: 100,
+        attemptMs: 10,
+        send: async () => err(left.shift() ?? stopped),
+        close: async () => ok(undefined),
+        pause: async () => undefined,
+      },
+      1,
+    );
+    return session.propose("a");
+  };
+  assert.deepEqual(await answers(timeout, noLeader, stopped), err(timeout));
+  assert.deepEqual(await answers(noLeader, stopped), err(stopped));
 });
 
 test("the table is bounded: the least recently used session goes, the window is kept", () => {

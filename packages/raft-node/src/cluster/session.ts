@@ -98,11 +98,14 @@ export class RaftSession<Command, Response> {
       const leftMs = deadlineMs - clock.monotonicMs();
       const item = { session: this.id, sequence, acknowledged: this.#acknowledged(), command };
       const result = await this.#carrier.send(item, Math.max(1, Math.min(leftMs, attemptMs)));
-      if (result.ok || !isRetryable(result.error)) return result;
+      if (result.ok || isFinal(result.error)) return result;
       // Once one attempt may have been committed, no later refusal makes that unlikely.
       if (result.error.code === "Timeout") unknown = result.error;
-      await this.#carrier.pause();
-      if (clock.monotonicMs() >= deadlineMs) return unknown === undefined ? result : err(unknown);
+      const isOver = result.error.code === "Stopped";
+      if (!isOver) await this.#carrier.pause();
+      if (isOver || clock.monotonicMs() >= deadlineMs) {
+        return unknown === undefined ? result : err(unknown);
+      }
     }
   }
 
@@ -119,19 +122,20 @@ export class RaftSession<Command, Response> {
   }
 }
 
-function isRetryable(error: ClusterError): boolean {
+/** What holds for every attempt at a command, those before it too. */
+function isFinal(error: ClusterError): boolean {
   switch (error.code) {
+    case "TooLarge":
+    case "SessionExpired":
+    case "Invalid":
+    case "ApplyFailed":
+      return true;
     case "NotLeader":
     case "NoLeader":
     case "ProposalDropped":
     case "Overloaded":
     case "DiskFull":
     case "Timeout":
-      return true;
-    case "TooLarge":
-    case "SessionExpired":
-    case "Invalid":
-    case "ApplyFailed":
     case "Stopped":
       return false;
     default:

@@ -160,10 +160,7 @@ export type ClusterError =
       /** The message of what was thrown. */
       readonly reason: string;
     }
-  /**
-   * This member or client is shutting down or has failed. This attempt did nothing; in a session, an
-   * earlier one may have been applied.
-   */
+  /** This member or client is shutting down or has failed. Nothing happened. */
   | { readonly code: "Stopped" };
 
 /**

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 
-import { as, BlixardError } from "@blixard/std";
-import type { PeerId } from "@blixard/std";
+import { as, BlixardError, err } from "@blixard/std";
+import type { PeerId, Result } from "@blixard/std";
 
 import { raftCluster } from "../cluster/builder.ts";
 import { Journal } from "../testing/cluster-world.ts";
@@ -102,6 +102,33 @@ test("a backup founds another cluster; a damaged one is refused", async (t) => {
   writeFileSync(path, bytes);
   assert.throws(() => readBackup(path), BlixardError);
   assert.throws(() => readBackup(join(dir, "nowhere")), BlixardError);
+});
+
+test("a start that fails leaves the folder free for another", async (t) => {
+  class Picky extends Journal {
+    override restore(): Result<void, string> {
+      return err("of another program");
+    }
+  }
+  const dir = folder(t);
+  const one = await member(createMemoryHub(), join(dir, "old"), 1, { founders: [1] });
+  await put(one, "a");
+  const path = join(dir, "backup");
+  assert.ok((await writeBackup(one, path, WAIT)).ok);
+  await one.shutdown();
+
+  const hub = createMemoryHub();
+  const picky = raftCluster(new Picky())
+    .preset("testing")
+    .id(2)
+    .dir(join(dir, "new", "2"))
+    .transport(hub.connect(as<PeerId>(2)))
+    .founders([2])
+    .restoreFrom(path);
+  await assert.rejects(picky.start(), /The backup cannot be restored: of another program/);
+  const two = await member(hub, join(dir, "new"), 2, { founders: [2], backup: path });
+  await put(two, "b");
+  assert.deepEqual(await two.query("all", WAIT), { ok: true, value: "a,b" });
 });
 
 test("one survivor of three is made the whole cluster, and grows again", async (t) => {
