@@ -90,13 +90,21 @@ export class Machine<R> {
   }
 
   #attach(): Network {
-    const { network } = this.#deps;
-    return network.attach(this.host, this.peer, 0, (from, message) => {
+    const { network, cluster } = this.#deps;
+    const receive = (from: PeerId, message: Uint8Array): void => {
       if (this.raft === undefined) return;
       this.#deps.checker.features.heard(this.peer, from);
       this.raft.input({ kind: "message", from, message });
       this.observe();
-    });
+    };
+    const broken = (peer: PeerId): void => {
+      const { counts } = this.#deps.checker.features;
+      if (this.raft?.protocol()?.leader === peer) counts.leadersDisconnected++;
+      this.raft?.input({ kind: "disconnected", peer });
+      this.observe();
+    };
+    const tells = cluster.tellsBroken === true ? broken : undefined;
+    return network.attach(this.host, this.peer, 0, receive, tells);
   }
 
   /** To be called after everything that may have changed the node's state. */
@@ -215,6 +223,7 @@ export class Machine<R> {
       this.isBroken = true;
     }
     this.#down();
+    this.#deps.network.hangUp(this.host);
     this.disk.killProcess();
     this.#startSoon();
   }
@@ -243,6 +252,7 @@ export class Machine<R> {
     // On a machine that sleeps, nobody is there to kill.
     if (!this.host.up || this.clock.isSuspended) return;
     this.#down();
+    this.#deps.network.hangUp(this.host);
     this.disk.killProcess(loss);
   }
 
@@ -276,6 +286,7 @@ export class Machine<R> {
       world.note(host.id, "stopped");
       world.after(0, host, "fault", 0, () => {
         this.#down();
+        this.#deps.network.hangUp(this.host);
         this.disk.killProcess();
         this.#startSoon();
       });

@@ -65,7 +65,9 @@ export function drawFeatures(
   };
   const isReserved = cluster.spares === 0 && profile === "raft" && keepsMedia(kinds);
   const spares = isReserved && random.chance(0.4) ? random.between(1, 3) : cluster.spares;
-  return { ...cluster, spares, protocol, ...(promoteLag === undefined ? {} : { promoteLag }) };
+  const tellsBroken = random.chance(0.5);
+  const drawnHere = { ...cluster, spares, tellsBroken, protocol };
+  return promoteLag === undefined ? drawnHere : { ...drawnHere, promoteLag };
 }
 
 /** Where media fail the membership stays: what is a minority of machines may be a majority of it. */

@@ -95,6 +95,8 @@ export interface ClusterPlan {
   readonly snapshotEveryBytes: number;
   /** Leaders answer reads by their lease, and clocks keep to what leases assume of them. */
   readonly leaseReads: boolean;
+  /** Transports tell their node when a connection breaks, as the daemon's does. */
+  readonly tellsBroken?: boolean;
   /** Optional parts of the protocol that are off, and windows that are small; absent: as shipped. */
   readonly protocol?: ProtocolTuning;
   /** How far behind the leader's commit a learner may be made a voter; absent: a little. */

@@ -58,6 +58,7 @@ const COUNTED = [
   "twoVotersReplaced",
   "learnersPromoted",
   "votersDemoted",
+  "leadersDisconnected",
   "fullWindows",
   "fullUncommitted",
 ] as const;

@@ -139,3 +139,51 @@ test("a host that is down gets nothing; a paused one gets it later", () => {
   world.runUntil(60_000);
   assert.deepEqual(got, ["1>3:2"]);
 });
+
+/** What each of three machines is told of broken connections. */
+function told() {
+  const { world, network, hosts, send } = setup();
+  const broken: string[] = [];
+  for (const host of hosts) {
+    network.attach(
+      host,
+      as<PeerId>(host.id),
+      0,
+      () => undefined,
+      (peer) => broken.push(`${host.id}: ${peer}`),
+    );
+  }
+  const after = (): string[] => {
+    world.runUntil(world.nowUs + 10_000);
+    return broken.splice(0).sort();
+  };
+  return { network, hosts, send, after };
+}
+
+test("both ends of a connection that is reset are told; so are those of a process that ends", () => {
+  const { network, hosts, send, after } = told();
+  const reset = effect("resetMidFrame", { links: new Set([linkKey(1, 2)]) });
+  network.add(reset);
+  send(1, 2, 0);
+  assert.deepEqual(after(), ["1: 2", "2: 1"]);
+  network.remove(reset);
+  const [first] = hosts;
+  assert.ok(first);
+  first.up = false;
+  network.hangUp(first);
+  assert.deepEqual(after(), ["2: 1", "3: 1"]);
+  network.add(effect("cut", { links: linksBetween([1], [2]), amount: 1 }));
+  network.hangUp(first);
+  assert.deepEqual(after(), ["3: 1"]);
+});
+
+test("a cut may end the connections over it, or leave both ends without a word", () => {
+  const links = linksBetween([1], [2, 3]);
+  const outcomes = Array.from({ length: 8 }, (_, seed) => {
+    const { network, after } = told();
+    network.add(effect("cut", { links, random: new Prng(seed) }));
+    return after().join(", ");
+  });
+  const all = "1: 2, 1: 3, 2: 1, 3: 1";
+  assert.deepEqual(new Set(outcomes), new Set(["", all]));
+});

@@ -44,8 +44,13 @@ const CHANNELS = 2;
 
 interface Endpoint {
   readonly host: Host;
+  readonly peer: PeerId;
   readonly receive: Receiver;
+  readonly broken: Broken | undefined;
 }
+
+/** The connection with `peer` broke: a hint, as from a transport that is told by its system. */
+export type Broken = (peer: PeerId) => void;
 
 interface Link {
   readonly random: Prng;
@@ -57,6 +62,8 @@ interface Link {
 }
 
 const MACHINES_MAX = 64;
+/** Chance that a cut ends the connections over it, and both ends are told. */
+const TELLS_CUT = 0.5;
 
 export function linkKey(from: number, to: number): number {
   return from * MACHINES_MAX + to;
@@ -79,8 +86,8 @@ export class SimNetwork {
   }
 
   /** The machine's port; messages for `peer` reach `receive` while the machine is up. */
-  attach(host: Host, peer: PeerId, channel: Channel, receive: Receiver): Network {
-    this.#endpoints.set(peer * CHANNELS + channel, { host, receive });
+  attach(host: Host, peer: PeerId, channel: Channel, receive: Receiver, broken?: Broken): Network {
+    this.#endpoints.set(peer * CHANNELS + channel, { host, peer, receive, broken });
     return { send: (to, message) => this.#send(host, peer, to, channel, message) };
   }
 
@@ -98,7 +105,40 @@ export class SimNetwork {
       for (const [key, link] of this.#links) {
         if (effect.links?.has(key) ?? true) link.generation++;
       }
+      this.#tellCut(effect);
     }
+  }
+
+  /** Whoever stands between may end the connections that it cuts. */
+  #tellCut({ links, random }: NetworkEffect): void {
+    const ends = this.#listening();
+    if (links === undefined || ends.length === 0 || !random.chance(TELLS_CUT)) return;
+    for (const a of ends) {
+      for (const b of ends) if (links.has(linkKey(a.host.id, b.host.id))) this.#tell(a, b);
+    }
+  }
+
+  /** The process is gone: whoever it was connected with hears of it, where the network lets it. */
+  hangUp(host: Host): void {
+    const ends = this.#listening();
+    const from = ends.find((end) => end.host === host);
+    if (from === undefined) return;
+    for (const to of ends) {
+      const key = linkKey(host.id, to.host.id);
+      const isCut = this.#effects.some(
+        ({ kind, links }) => kind === "cut" && (links?.has(key) ?? true),
+      );
+      if (to !== from && !isCut) this.#tell(from, to);
+    }
+  }
+
+  #listening(): Endpoint[] {
+    return [...this.#endpoints.values()].filter(({ broken }) => broken !== undefined);
+  }
+
+  #tell(from: Endpoint, to: Endpoint): void {
+    const key = linkKey(from.host.id, to.host.id);
+    this.#world.after(this.#maxUs, to.host, "net", key, () => to.broken?.(from.peer));
   }
 
   remove(effect: NetworkEffect): void {
@@ -226,6 +266,8 @@ export class SimNetwork {
       link.generation++;
       link.downUntilUs = this.#world.nowUs + RECONNECT_US;
     }
+    const ends = this.#listening().filter(({ host }) => host.id === a || host.id === b);
+    for (const from of ends) for (const to of ends) if (from !== to) this.#tell(from, to);
   }
 }
 

@@ -74,8 +74,9 @@ function isCluster(value: unknown): value is ClusterPlan {
     return false;
   }
   if (typeof fields["leaseReads"] !== "boolean") return false;
-  const { protocol = {}, promoteLag = 0 } = fields;
+  const { protocol = {}, promoteLag = 0, tellsBroken = false } = fields;
   if (!isProtocol(protocol) || !isInteger(promoteLag)) return false;
+  if (typeof tellsBroken !== "boolean") return false;
   if (!isPair(fields["linkUs"]) || !isPair(fields["diskUs"])) return false;
   const { voters, learners, spares } = fields;
   const machines = Number(voters) + Number(learners) + Number(spares);

@@ -161,6 +161,15 @@ const LEADERS: readonly Patch[] = [
     profile: "raft",
   },
   {
+    name: "lease-forgotten-by-a-hint",
+    file: `${RAFT}/election.ts`,
+    find: '  if (leasesReads(state)) {\n    note(state, { kind: "keepsLeader" });',
+    replace:
+      '  if (leasesReads(state) && state.vote < 0) {\n    note(state, { kind: "keepsLeader" });',
+    why: "a broken connection lets a voter elect another leader during the lease it granted",
+    profile: "raft",
+  },
+  {
     name: "read-by-an-older-round",
     file: `${RAFT}/read.ts`,
     find: "    read.round = round;\n",
