@@ -82,6 +82,30 @@ test("hex, UTF-8 and concatenation round-trip", () => {
   );
 });
 
+test("text comes back whatever its length and its characters", () => {
+  const ascii = "key-0123456789 ABCDEFGHIJKLMNOPQ";
+  const texts = [
+    "",
+    ascii,
+    `${ascii}!`,
+    `${ascii.slice(1)}é`,
+    "é",
+    "plain, then für",
+    "\u0000\u007f",
+  ];
+  for (const text of texts) {
+    const bytes = new ByteWriter(1).text(text).u8(7).finish();
+    assert.deepEqual(bytes.subarray(4, -1), utf8(text));
+    const reader = new ByteReader(bytes);
+    assert.equal(reader.text(), text);
+    assert.equal(reader.u8(), 7);
+  }
+  const malformed = new ByteWriter().bytes(Uint8Array.of(65, 0xff)).finish();
+  assert.throws(() => new ByteReader(malformed).text(), TypeError);
+  const announced = new ByteWriter().u32(9).u8(65).finish();
+  assert.throws(() => new ByteReader(announced).text(), ShortReadError);
+});
+
 test("patchU32 overwrites in place", () => {
   const bytes = new ByteWriter().u32(0).u8(9).patchU32(0, 0x01020304).finish();
   assert.deepEqual([...bytes], [4, 3, 2, 1, 9]);

@@ -113,6 +113,8 @@ interface Slab {
 }
 
 const SLAB_BYTES = 8192;
+/** Characters up to which text is written and read without the platform's codec, if it is ASCII. */
+const SHORT_TEXT = 32;
 
 function newSlab(size: number): Slab {
   const buffer = new ArrayBuffer(size);
@@ -210,7 +212,21 @@ export class ByteWriter {
 
   /** UTF-8 behind a u32 length. */
   text(text: string): this {
-    return this.bytes(utf8(text));
+    const { length } = text;
+    // Most are short and plain, and calling the encoder costs more than such a loop.
+    if (length > SHORT_TEXT) return this.bytes(utf8(text));
+    const at = this.#room(4 + length);
+    const { bytes, view } = this.#slab;
+    for (let i = 0; i < length; i++) {
+      const code = text.charCodeAt(i);
+      if (code > 127) {
+        this.#at = at;
+        return this.bytes(utf8(text));
+      }
+      bytes[at + 4 + i] = code;
+    }
+    view.setUint32(at, length, true);
+    return this;
   }
 
   /** Overwrites four bytes written earlier, as for a checksum known only at the end. */
@@ -301,7 +317,17 @@ export class ByteReader {
   }
 
   text(): string {
-    return utf8Text(this.bytes());
+    const length = this.u32();
+    const at = this.#take(length);
+    const bytes = this.#buffer;
+    if (length > SHORT_TEXT) return utf8Text(bytes.subarray(at, at + length));
+    let text = "";
+    for (let i = at; i < at + length; i++) {
+      const code = bytes[i] ?? 0;
+      if (code > 127) return utf8Text(bytes.subarray(at, at + length));
+      text += String.fromCharCode(code);
+    }
+    return text;
   }
 }
 
