@@ -22,6 +22,8 @@ const V8_FLAGS = [
   // Called once, see embedded-main.
   "--expose-gc",
   "--max-semi-space-size=2",
+  // Little of it is alive: helpers would take longer to wake than to help.
+  "--no-parallel-scavenge",
   `--max-old-space-size=${LIMITS.embeddedHeapBytes / 2 ** 20}`,
 ];
 

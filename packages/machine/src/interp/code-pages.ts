@@ -7,8 +7,9 @@
 import { assert, present } from "@blixard/std";
 import { expandCompressed } from "../isa/riscv64/compressed.ts";
 import { INSTRUCTIONS, lengthOf, lookup } from "../isa/riscv64/decode.ts";
-import { fieldsOf } from "../isa/riscv64/encoding.ts";
-import type { IrBlock, RegisterField } from "../ir/types.ts";
+import type { Format, Instruction } from "../isa/riscv64/encoding.ts";
+import { auxOf, immediateOf } from "../isa/riscv64/encoding.ts";
+import type { RegisterField } from "../ir/types.ts";
 import type { Frames } from "../memory/frames.ts";
 import type { Layout } from "../memory/layout.ts";
 import { CODE_PAGE_BYTES, OPERATION_BYTES, SLOTS_PER_PAGE, STATE } from "../memory/layout.ts";
@@ -22,29 +23,39 @@ const AHEAD_MAX = 32;
 /** Where the interpreter counts executions: nowhere, at loops' starts and called functions, at each operation. */
 export type CountingAt = "nowhere" | "starts" | "everywhere";
 
-/** For each instruction, whether a field names a floating-point register. */
+/** What predecoding asks of an instruction. */
 interface Banks {
-  readonly floatFields: ReadonlySet<RegisterField>;
+  readonly format: Format;
+  /** From number to address of a register, for each field: where its bank begins. */
+  readonly rd: number;
+  readonly rs1: number;
+  readonly rs2: number;
+  readonly rs3: number;
   readonly relative: boolean;
   /** No third operand, but room for what the instruction does. */
   readonly noted: boolean;
   readonly ends: boolean;
 }
 
-function banksOf(block: IrBlock): Banks {
+function banksOf({ format, block }: Instruction): Banks {
   const floatFields = new Set<RegisterField>();
   for (const op of block.ops) {
     if ((op.op === "get" || op.op === "set") && op.reg.bank === "f") floatFields.add(op.reg.field);
   }
   const { kind } = block.exit;
+  const bankOf = (field: RegisterField): number => (floatFields.has(field) ? STATE.f : STATE.x);
   return {
-    floatFields,
+    format,
+    rd: bankOf("rd"),
+    rs1: bankOf("rs1"),
+    rs2: bankOf("rs2"),
+    rs3: bankOf("rs3"),
     relative: kind === "branch" || kind === "jumpRelative",
     noted: kind === "branch" || kind === "jump",
     ends: kind === "jump" || kind === "jumpRelative" || (kind === "next" && block.exit.leave),
   };
 }
-const BANKS: readonly Banks[] = INSTRUCTIONS.map(({ block }) => banksOf(block));
+const BANKS: readonly Banks[] = INSTRUCTIONS.map(banksOf);
 
 export class CodePages {
   readonly #view: DataView;
@@ -159,17 +170,18 @@ export class CodePages {
     assert(page >= 0, "an operation of a page of code");
     const base = this.#layout.codeAt + block * CODE_PAGE_BYTES;
     let slot = (ip - base) / OPERATION_BYTES;
-    const physical = this.#frames.base + page * PAGE_BYTES;
+    const host = this.#frames.frameOf(page);
     for (let ahead = 0; ahead < AHEAD_MAX && slot < SLOTS_PER_PAGE; ahead++) {
       const at = base + slot * OPERATION_BYTES;
       if ((this.#view.getUint16(at, true) & ~COUNTED) !== SPECIAL.undecoded) return;
-      const low = this.#frames.readU16(physical + slot * 2);
+      const low = this.#view.getUint16(host + slot * 2, true);
       const length = lengthOf(low);
       if (length === 4 && slot === SLOTS_PER_PAGE - 1) {
         this.#setHandler(at, SPECIAL.straddle);
         return;
       }
-      const bits = length === 2 ? low : low | (this.#frames.readU16(physical + slot * 2 + 2) << 16);
+      const bits =
+        length === 2 ? low : low | (this.#view.getUint16(host + slot * 2 + 2, true) << 16);
       const ends = this.write(at, bits, slot * 2);
       if (ends) return;
       slot += length / 2;
@@ -190,26 +202,24 @@ export class CodePages {
       this.#setHandler(at, SPECIAL.illegal);
       return true;
     }
-    const fields = fieldsOf(present(INSTRUCTIONS[index], "row").format, wide);
+    // No object is made here: a booting guest has some hundred thousand operations.
     const banks = present(BANKS[index], "banks");
-    const address = (field: RegisterField, number: number): number =>
-      banks.floatFields.has(field) ? STATE.f + 8 * number : STATE.x + 8 * number;
-    const rd = address("rd", fields.rd);
-    let imm = fields.imm;
+    const rd = banks.rd + 8 * ((wide >>> 7) & 31);
+    let imm = immediateOf(banks.format, wide);
     let near = false;
     if (banks.relative && offset !== undefined) {
       const target = offset + imm;
       near = target >= 0 && target < PAGE_BYTES;
       if (near) imm *= OPERATION_BYTES / 2;
-      const begins = imm < 0 || (banks.ends && fields.rd !== 0);
+      const begins = imm < 0 || (banks.ends && (wide & 0xf80) !== 0);
       if (near && begins && this.#counting !== "nowhere") this.#count(at + imm);
     }
     view.setUint16(at + OPERATION.rd, rd === STATE.x ? STATE.sink : rd, true);
-    view.setUint16(at + OPERATION.rs1, address("rs1", fields.rs1), true);
-    view.setUint16(at + OPERATION.rs2, address("rs2", fields.rs2), true);
-    view.setUint16(at + OPERATION.rs3, banks.noted ? 0 : address("rs3", fields.rs3), true);
+    view.setUint16(at + OPERATION.rs1, banks.rs1 + 8 * ((wide >>> 15) & 31), true);
+    view.setUint16(at + OPERATION.rs2, banks.rs2 + 8 * ((wide >>> 20) & 31), true);
+    view.setUint16(at + OPERATION.rs3, banks.noted ? 0 : banks.rs3 + 8 * (wide >>> 27), true);
     view.setInt32(at + OPERATION.imm, imm, true);
-    view.setUint8(at + OPERATION.aux, fields.aux);
+    view.setUint8(at + OPERATION.aux, auxOf(banks.format, wide));
     this.#setHandler(at, handlerOf(index, length, near));
     if (this.#counting === "everywhere" && offset !== undefined) this.#count(at);
     return banks.ends;

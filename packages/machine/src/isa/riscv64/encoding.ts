@@ -40,7 +40,8 @@ export interface Fields {
   readonly aux: number;
 }
 
-function immediate(format: Format, bits: number): number {
+/** Sign-extended. */
+export function immediateOf(format: Format, bits: number): number {
   switch (format) {
     case "R":
       return 0;
@@ -71,14 +72,18 @@ function immediate(format: Format, bits: number): number {
   }
 }
 
+/** Rounding mode, CSR immediate, or funct3: see Fields. */
+export const auxOf = (format: Format, bits: number): number =>
+  format === "csri" ? (bits >>> 15) & 31 : (bits >>> 12) & 7;
+
 export function fieldsOf(format: Format, bits: number): Fields {
   return {
     rd: (bits >>> 7) & 31,
     rs1: (bits >>> 15) & 31,
     rs2: (bits >>> 20) & 31,
     rs3: bits >>> 27,
-    imm: immediate(format, bits),
-    aux: format === "csri" ? (bits >>> 15) & 31 : (bits >>> 12) & 7,
+    imm: immediateOf(format, bits),
+    aux: auxOf(format, bits),
   };
 }
 

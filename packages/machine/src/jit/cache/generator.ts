@@ -2,4 +2,4 @@
  * What generates code, by its sources: regions that another generator has made are not used. `node
  * --conditions=source packages/machine/src/jit/testing/generator.ts --write` renews it.
  */
-export const GENERATOR = "fc96d2449066fe37";
+export const GENERATOR = "635b85bfd7223295";
