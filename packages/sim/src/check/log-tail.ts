@@ -32,6 +32,13 @@ function endOfRecords(area: Uint8Array, segment: number): number {
   return at;
 }
 
+/** The first byte from `from` on that is not zero; the length where there is none. */
+function endOfZeroes(bytes: Uint8Array, from: number): number {
+  let at = from;
+  while (at < bytes.length && bytes[at] === 0) at++;
+  return at;
+}
+
 /** To be called when the node of an honest disk has recovered. */
 export function holdUnwritten(machine: number, disk: Files, segmentBytes: number): void {
   for (const path of disk.paths()) {
@@ -39,11 +46,11 @@ export function holdUnwritten(machine: number, disk: Files, segmentBytes: number
     const bytes = name === undefined ? undefined : disk.contents(path);
     if (name === undefined || bytes === undefined) continue;
     const area = bytes.subarray(0, Math.max(0, bytes.length - slotsBytes(segmentBytes)));
-    const isOpened = area.subarray(0, 4).some((byte) => byte !== 0);
+    const isOpened = endOfZeroes(area.subarray(0, 4), 0) < 4;
     const end = isOpened ? endOfRecords(area, Number.parseInt(name, 16)) : 0;
-    const stray = area.subarray(end).findIndex((byte) => byte !== 0);
-    if (stray < 0) continue;
-    const where = `${path} holds something at ${end + stray}, and its records end at ${end}`;
+    const stray = endOfZeroes(area, end);
+    if (stray === area.length) continue;
+    const where = `${path} holds something at ${stray}, and its records end at ${end}`;
     violated("what was cut is gone", `n${machine}: ${where}`);
   }
 }
