@@ -112,17 +112,21 @@ function slowAnswers(scene: Scene, atMs: number): Drawn {
   const muteMs = atMs + within(scene, 4000, 6000);
   const endMs = muteMs + 7500;
   const items = [
-    fault(scene, "delay", [atMs, endMs], [victim], within(scene, 1500, 1800) * 1000),
+    fault(scene, "delay", [atMs, endMs], [victim], within(scene, 1380, 1480) * 1000),
     fault(scene, "partitionAsymmetric", [muteMs, endMs], [victim], 1),
   ];
   return { items, endMs };
 }
 
-/** Slower still: requests of one epoch come in after it was given up, or after the next began. */
+/**
+ * Slower still, until the lease is over: what asks for the next epoch overtakes what asked to renew
+ * the last one.
+ */
 function lateRequests(scene: Scene, atMs: number): Drawn {
-  const endMs = atMs + within(scene, 11_000, 14_000);
-  const delayUs = within(scene, 2200, 3200) * 1000;
-  return { items: [fault(scene, "delay", [atMs, endMs], [scene.victim], delayUs)], endMs };
+  const slowToMs = atMs + within(scene, 4300, 5000);
+  const delayUs = within(scene, 2600, 3600) * 1000;
+  const items = [fault(scene, "delay", [atMs, slowToMs], [scene.victim], delayUs)];
+  return { items, endMs: slowToMs + 4000 };
 }
 
 /** A machine sleeps while it makes a disk, and when it starts the VM nobody looks after the lease. */
@@ -144,29 +148,38 @@ function sleeper(scene: Scene, atMs: number): Drawn {
 
 /**
  * Whoever lost its lease comes back for a moment: it begins an epoch, and does not hear of it before
- * that is given up, too. It asks while the expiry waits for the leader's disk, or later.
+ * that is given up, too. It asks while the expiry is on its way through slow disks, or later.
  */
 function unheard(scene: Scene, atMs: number): Drawn {
-  const { victim } = scene;
-  const backMs = atMs + within(scene, 5000, 6500);
-  const delayMs = within(scene, 300, 700);
-  const goneMs = backMs + within(scene, 1.5 * delayMs, 2.5 * delayMs + 200);
-  const againMs = goneMs + within(scene, 5600, 7000);
+  const { random, cluster, victim } = scene;
+  const backMs = atMs + within(scene, 4700, 5200);
+  const delayMs = within(scene, 300, 600);
+  // The leader is heard, it hears, and then the answer is under way.
+  const begunMs = backMs + 100 + 2.25 * delayMs;
+  const goneMs = begunMs + within(scene, 100, delayMs + 100);
+  const againMs = begunMs + (random.chance(0.65) ? within(scene, 5750, 6400) : 7500);
+  const others = Array.from({ length: cluster.voters }, (_, n) => n + 1).filter(
+    (id) => id !== victim,
+  );
   const items = [
     fault(scene, "isolateOne", [atMs, backMs], [victim]),
     fault(scene, "delay", [backMs, goneMs + 1000], [victim], delayMs * 1000),
     fault(scene, "isolateOne", [goneMs, againMs], [victim]),
-    ...busyDisk(scene, [againMs - 1500, againMs + 1500]),
+    ...busyDisks(scene, [againMs - 1500, againMs + 1500], others),
   ];
   return { items, endMs: againMs + 2000 };
 }
 
-/** The leader's log is written all the time, and slowly: what it proposes itself waits. */
-function busyDisk(scene: Scene, [fromMs, toMs]: Window): PlanItem[] {
+/** Logs are written all the time, and slowly: what a leader proposes itself waits. */
+function busyDisks(
+  scene: Scene,
+  [fromMs, toMs]: Window,
+  targets: readonly number[],
+): readonly PlanItem[] {
   const { random, cluster } = scene;
   const syncMs = (cluster.diskUs[1] * 10) / 2000;
   const items: PlanItem[] = [
-    fault(scene, "diskSlow", [fromMs, toMs], [LEADER], random.between(300, 700) / syncMs),
+    fault(scene, "diskSlow", [fromMs, toMs], targets, random.between(300, 700) / syncMs),
   ];
   for (let ms = fromMs; ms < toMs; ms += 500) {
     const desired = random.chance(0.5) ? "running" : "stopped";
@@ -200,31 +213,44 @@ function justGivenUp(scene: Scene, atMs: number): Drawn {
   const backMs = atMs + within(scene, 5000, 6300);
   const items = [
     fault(scene, "isolateOne", [atMs, backMs], [scene.victim]),
-    ...busyDisk(scene, [backMs - 500, backMs + 1500]),
+    ...busyDisks(scene, [backMs - 500, backMs + 1500], [LEADER]),
   ];
   return { items, endMs: backMs + 2000 };
 }
 
 /** These take the lead away, or need it where it is: nothing else goes on beside them. */
 const ALONE = [heir, lateLeader] as const;
-const ALONE_SHARE = 0.15;
-/** Of these one for each machine that the cluster can do without. */
-const BESIDE = [slowAnswers, lateRequests, sleeper, unheard, justOver, justGivenUp] as const;
+const ALONE_SHARE = 0.2;
+/** Of these one for each machine that the cluster can do without; the most delicate, most often. */
+const BESIDE = [
+  slowAnswers,
+  lateRequests,
+  justOver,
+  justGivenUp,
+  sleeper,
+  sleeper,
+  unheard,
+  unheard,
+] as const;
 
 /** One leader, and as many victims as it can do without. */
 function drawScenes({ random, cluster, nextId }: Stage, atMs: number): Drawn {
   const { voters } = cluster;
-  const first = random.between(1, voters);
-  const nth = (n: number): number => ((first + n - 1) % voters) + 1;
+  const start = random.between(1, voters);
+  const nth = (n: number): number => ((start + n - 1) % voters) + 1;
   const isAlone = random.chance(ALONE_SHARE);
   const victims = isAlone ? 1 : Math.floor((voters - 1) / 2);
   const roles = (n: number): Scene => {
     return { random, cluster, nextId, victim: nth(n), other: nth(victims) };
   };
   const leads = fault(roles(0), "leadershipTransfer", [atMs - 900, atMs - 900], [nth(voters - 1)]);
-  const drawn = Array.from({ length: victims }, (_, n) => {
+  const drawOne = (n: number): Drawn => {
     const scenes = isAlone ? ALONE : BESIDE;
     return (scenes[random.below(scenes.length)] ?? heir)(roles(n), atMs);
+  };
+  const drawn = Array.from({ length: victims }, (_, n) => {
+    const first = drawOne(n);
+    return first.endMs > cluster.safetyMs ? drawOne(n) : first;
   });
   const endMs = Math.max(...drawn.map((one) => one.endMs));
   return { items: [leads, ...drawn.flatMap(({ items }) => items)], endMs };
@@ -243,7 +269,7 @@ export function drawLeaseScenes(
   const items: PlanItem[] = Array.from({ length: VMS }, (_, key) =>
     create(stage, FIRST_VM_MS + 20 * key, key),
   );
-  let atMs = FIRST_SCENE_MS + random.below(1500);
+  let atMs = FIRST_SCENE_MS + random.below(1000);
   while (atMs < cluster.safetyMs - 3000) {
     const drawn = drawScenes(stage, atMs);
     items.push(...drawn.items);

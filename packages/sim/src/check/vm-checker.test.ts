@@ -93,6 +93,21 @@ test("the supervisor kills at the deadline as the clock has it, and after a slee
   assert.equal(phase(), "leaseExpired");
 });
 
+test("sleeps too short to notice one by one add up for the supervisor", () => {
+  const { world, clock, driver, phase } = setup();
+  driver.create(VM, SPEC);
+  driver.start(VM, epoch(1), 60_000);
+  world.runUntil(1_000_000);
+  for (const endsUs of [1_300_000, 2_300_000]) {
+    clock.suspend(300_000);
+    driver.suspend(300_000);
+    assert.equal(phase(), "running");
+    world.runUntil(endsUs);
+    world.runUntil(endsUs + 700_000);
+  }
+  assert.equal(phase(), "leaseExpired");
+});
+
 test("a power cut ends what runs, and leaves the folders", () => {
   const { world, driver, phase } = setup();
   driver.create(VM, SPEC);

@@ -1,7 +1,7 @@
 /**
  * The driver of one simulated machine: VMs, each under a supervisor of its own that knows its
- * deadline. They outlive the daemon's process, not the machine. After a sleep the supervisor looks
- * at its clocks before the guest executes again.
+ * deadline, and how long the machine has slept since it began. They outlive the daemon's process, not
+ * the machine. After a sleep the supervisor looks at its clocks before the guest executes again.
  */
 
 import type { Instance, InstanceEnd, VmSpec } from "@blixard/control";
@@ -17,6 +17,8 @@ interface Vm {
   instance: Instance;
   /** On the machine's monotonic clock. */
   deadlineMs: number;
+  /** How far its machine's clocks were apart when its supervisor began to look at them. */
+  offsetMs: number;
   /** Waiting for the end of a stop or kill. */
   readonly waiting: (() => void)[];
 }
@@ -49,7 +51,6 @@ export class SimVmDriver {
   readonly #machine: Host;
   readonly #vms = new Map<VmId, Vm>();
   #listener: (instance: Instance) => void = () => undefined;
-  #offsetMs = 0;
   #isWatching = false;
   /** Everything fails no more: VMs that were started stay up. */
   isHealed = false;
@@ -88,7 +89,7 @@ export class SimVmDriver {
     }
     // Safe: 0 comes before the first epoch.
     const instance: Instance = { vmId: id, epoch: 0 as Epoch, phase: "created" };
-    this.#vms.set(id, { spec, instance, deadlineMs: 0, waiting: [] });
+    this.#vms.set(id, { spec, instance, deadlineMs: 0, offsetMs: 0, waiting: [] });
   }
 
   /** How long a disk takes to be made; a large image outlasts leases. */
@@ -110,6 +111,7 @@ export class SimVmDriver {
       return failure("Unavailable", { reason: "simulated" }, "the backend did not start");
     }
     vm.deadlineMs = deadlineMs;
+    vm.offsetMs = this.#clockOffsetMs();
     checker.started(host.id, id, epoch, vm.spec);
     this.#set(vm, { vmId: id, epoch, phase: "starting" });
     this.#later(random.between(...START_US), () => {
@@ -205,13 +207,13 @@ export class SimVmDriver {
 
   #look(): void {
     const nowMs = this.#deps.clock.monotonicMs();
-    const hasSlept = this.#clockOffsetMs() - this.#offsetMs > this.#deps.maxClockJumpMs;
+    const offsetMs = this.#clockOffsetMs();
     for (const vm of this.#vms.values()) {
       if (!isUp(vm.instance)) continue;
-      if (hasSlept) this.#end(vm, { kind: "leaseExpired" });
+      if (offsetMs - vm.offsetMs > this.#deps.maxClockJumpMs)
+        this.#end(vm, { kind: "leaseExpired" });
       else if (vm.deadlineMs <= nowMs) this.#expire(vm);
     }
-    this.#offsetMs = this.#clockOffsetMs();
   }
 
   /** Killing takes its time, within the allowance that the leases make for it. */
@@ -247,7 +249,6 @@ export class SimVmDriver {
     this.#machine.incarnation++;
     this.#machine.pausedUntilUs = 0;
     this.#isWatching = false;
-    this.#offsetMs = 0;
     for (const vm of this.#vms.values()) {
       vm.waiting.length = 0;
       if (!isUp(vm.instance)) continue;
