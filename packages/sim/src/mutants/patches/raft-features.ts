@@ -239,6 +239,14 @@ const FLOW: readonly Patch[] = [
     profile: "raft",
   },
   {
+    name: "apply-never-resumed",
+    file: `${RAFT}/ready.ts`,
+    find: "  state.applyPaused = state.applyingBytes >= state.config.maxApplyBytes;\n  leave",
+    replace: "  leave",
+    why: "who was handed as much to apply as may be at once is never handed more",
+    profile: "raft",
+  },
+  {
     name: "uncommitted-never-released",
     file: `${RAFT}/state.ts`,
     find: "state.uncommittedBytes -= entryBytes(entry);",
