@@ -62,6 +62,14 @@ export const RAFT_NODE_PATCHES: readonly Patch[] = [
     profile: "storage",
   },
   {
+    name: "vote-lost-with-its-segment",
+    file: `${NODE}/log/log.ts`,
+    find: "if (home?.hasSlots !== true || isOpening || isVote) {",
+    replace: "if (home?.hasSlots !== true || isOpening || (isVote && isOpening)) {",
+    why: "term and vote stand nowhere but in the segment that may be lost as a whole",
+    profile: "storage",
+  },
+  {
     name: "watermark-not-synced",
     file: `${NODE}/log/segment-files.ts`,
     find: 'return [write, { kind: "sync", path: write.path }];',
