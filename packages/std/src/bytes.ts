@@ -113,7 +113,7 @@ interface Slab {
 }
 
 const SLAB_BYTES = 8192;
-/** Characters up to which text is written and read without the platform's codec, if it is ASCII. */
+/** Characters up to which text is written without the platform's encoder, if it is ASCII. */
 const SHORT_TEXT = 32;
 
 function newSlab(size: number): Slab {
@@ -317,17 +317,7 @@ export class ByteReader {
   }
 
   text(): string {
-    const length = this.u32();
-    const at = this.#take(length);
-    const bytes = this.#buffer;
-    if (length > SHORT_TEXT) return utf8Text(bytes.subarray(at, at + length));
-    let text = "";
-    for (let i = at; i < at + length; i++) {
-      const code = bytes[i] ?? 0;
-      if (code > 127) return utf8Text(bytes.subarray(at, at + length));
-      text += String.fromCharCode(code);
-    }
-    return text;
+    return utf8Text(this.bytes());
   }
 }
 
