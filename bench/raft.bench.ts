@@ -224,8 +224,8 @@ async function ownBars(): Promise<{ bars: Bar[]; details: object }> {
   }
   for (const row of chosen(["transfer_gap_p99_ms", "memory_growth_10min"])) {
     if (row === "transfer_gap_p99_ms") {
-      const gaps = await transferGaps(30);
-      details[row] = gaps;
+      const { gaps, steady } = await transferGaps(30);
+      details[row] = { gaps, steady };
       const worst = gaps.toSorted((a, b) => a - b)[Math.floor(gaps.length * 0.99)] ?? Number.NaN;
       bars.push(bar(row, worst, "lower", 10, "ms"));
     } else {

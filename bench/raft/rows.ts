@@ -6,8 +6,15 @@ import { until } from "../../e2e/cluster.ts";
 import { load, nextKey, round, VALUE } from "./load.ts";
 import { ourDoor, startOurs } from "./ours.ts";
 
-/** Largest gap between two acknowledged writes around each of `count` planned transfers; 64 clients. */
-export async function transferGaps(count: number): Promise<number[]> {
+export interface TransferGaps {
+  /** Largest gap between two acknowledged writes around each planned transfer, ms. */
+  readonly gaps: readonly number[];
+  /** The same over as long a time just before each, without one: what disk and machine do anyway. */
+  readonly steady: readonly number[];
+}
+
+/** Under load of 63 clients, a third of them at each member. */
+export async function transferGaps(count: number): Promise<TransferGaps> {
   const ours = await startOurs();
   try {
     const doors = [1, 2, 3].map((id) => ourDoor(ours.client(id)));
@@ -21,6 +28,7 @@ export async function transferGaps(count: number): Promise<number[]> {
       }
     });
     const gaps: number[] = [];
+    const steady: number[] = [];
     for (let i = 0; i < count; i++) {
       await new Promise((resolve) => setTimeout(resolve, 300));
       const from = await ours.leader();
@@ -30,17 +38,21 @@ export async function transferGaps(count: number): Promise<number[]> {
       admin.close();
       if (!moved.ok) throw new Error(JSON.stringify(moved.error));
       await new Promise((resolve) => setTimeout(resolve, 300));
-      const near = acks.filter((at) => at > beganAt - 20 && at < beganAt + 250);
-      const steps = near.slice(1).map((at, k) => at - (near[k] ?? at));
-      gaps.push(round(Math.max(...steps)));
+      gaps.push(largestGap(acks, beganAt - 20, beganAt + 250));
+      steady.push(largestGap(acks, beganAt - 290, beganAt - 20));
     }
     over.abort();
     await Promise.all(writers);
     for (const door of doors) door.close();
-    return gaps;
+    return { gaps, steady };
   } finally {
     await ours.close();
   }
+}
+
+function largestGap(acks: readonly number[], from: number, to: number): number {
+  const near = acks.filter((at) => at > from && at < to);
+  return round(Math.max(...near.slice(1).map((at, i) => at - (near[i] ?? at))));
 }
 
 function residentBytes(pid: number): number {
