@@ -9,6 +9,8 @@
  *   --quick         half of the work, one round: for direction
  *   --qemu PROGRAM  another QEMU than the one on the PATH
  *   --jit on|off    whether ours compiles; else as it does by itself
+ *   --trace KERNEL  instead: the regions of one of the hot programs, as RISC-V, operations and WebAssembly
+ *   --region TEXT   only those with this in their names, which are rNUMBER@ADDRESS
  */
 
 import { mkdtemp, rm } from "node:fs/promises";
@@ -27,6 +29,7 @@ import { idle, type Idle } from "./machine/idle.ts";
 import { KERNELS } from "./machine/kernels.ts";
 import type { Row } from "./machine/runs.ts";
 import { scale } from "./machine/scale.ts";
+import { trace } from "./machine/trace.ts";
 
 const { values } = parseArgs({
   options: {
@@ -36,6 +39,8 @@ const { values } = parseArgs({
     quick: { type: "boolean", default: false },
     qemu: { type: "string", default: QEMU },
     jit: { type: "string" },
+    trace: { type: "string" },
+    region: { type: "string" },
   },
 });
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
@@ -134,9 +139,21 @@ async function bench(folder: string): Promise<boolean> {
   return ok;
 }
 
+async function traceKernel(folder: string, kernel: string): Promise<void> {
+  const names = KERNELS.map(({ name }) => name);
+  const found = names.find((name) => name === kernel);
+  if (found === undefined) throw new TypeError(`--trace takes one of ${names.join(", ")}`);
+  const { region } = values;
+  const print = (line: string): void => console.log(line);
+  const chosen = region === undefined ? {} : { region };
+  const shown = await trace({ kernel: found, folder, print, ...chosen });
+  say(`${shown} region(s)`);
+}
+
 const folder = await mkdtemp(join(tmpdir(), "blixard-bench-machine-"));
 try {
-  process.exitCode = (await bench(folder)) ? 0 : 1;
+  if (values.trace === undefined) process.exitCode = (await bench(folder)) ? 0 : 1;
+  else await traceKernel(folder, values.trace);
 } catch (caught) {
   const { message, failure, exitCode } = toBlixardError(caught);
   if (values.json) console.log(JSON.stringify({ ok: false, ran: 0, skipped: 0, error: failure }));

@@ -3,13 +3,13 @@
 import { assert } from "@blixard/std";
 import type { RegionReport } from "../packages/machine/src/jit/jit.ts";
 import { defineRegion } from "../packages/machine/src/jit/emit/region.ts";
-import { regionText } from "../packages/machine/src/jit/text.ts";
+import { regionWithIr } from "../packages/machine/src/jit/text.ts";
 import { EAGER, machineOf } from "../packages/machine/src/jit/testing/programs.ts";
 import { RAM_BASE } from "../packages/machine/src/limits.ts";
 import type { Layout } from "../packages/machine/src/memory/layout.ts";
 import { layoutFor, STATE } from "../packages/machine/src/memory/layout.ts";
 import { ModuleBuilder } from "../packages/machine/src/wasm/module.ts";
-import { readExported, wasmText } from "./wasm-text.ts";
+import { readExported, type WasmBody, type WasmInstruction, wasmText } from "./wasm-text.ts";
 
 /** crc = table[(crc ^ *p++) & 255] ^ (crc >> 8) until p is end, as GCC has it without compressed instructions. */
 const LOOP = [
@@ -36,27 +36,41 @@ function planned(): RegionReport {
 }
 
 /** From its loop's start to its end: what runs once a byte, and the ways out. */
-function loopText(layout: Layout, { plan }: RegionReport): string {
-  const module = new ModuleBuilder({ minimum: layout.wasmPages, maximum: layout.wasmPages });
-  module.importTable("regions");
-  const names = new Map<number, string>();
-  const functions = { fma32: 0, fma64: 0 };
-  defineRegion(module, layout, functions, { ...plan, fused: false }, "region", names);
-  const body = readExported(module.encode(), "region");
+function loopOf(body: WasmBody): readonly WasmInstruction[] {
   const start = body.instructions.findIndex(({ opcode }) => opcode === LOOP_OPCODE);
   const depth = body.instructions[start]?.depth ?? 0;
   const length = body.instructions
     .slice(start)
     .findIndex(({ opcode, depth: own }) => opcode === END_OPCODE && own === depth);
-  const shown = body.instructions.slice(start, start + length + 1);
+  return body.instructions.slice(start, start + length + 1);
+}
+
+/** A region's WebAssembly, emitted once more and read back: all of it, or what `part` takes. */
+export function regionWasm(
+  layout: Layout,
+  { plan }: RegionReport,
+  part: (body: WasmBody) => readonly WasmInstruction[] = (body) => body.instructions,
+): string {
+  const module = new ModuleBuilder({ minimum: layout.wasmPages, maximum: layout.wasmPages });
+  module.importTable("regions");
+  const names = new Map<number, string>();
+  const functions = { fma32: 0, fma64: 0 };
+  defineRegion(module, layout, functions, plan, "region", names);
+  const body = readExported(module.encode(), "region");
   const mask = -(1n << BigInt(layout.addressBits));
-  const lines = wasmText(body, shown, {
-    local: (index) => names.get(index) ?? `t${index}`,
+  const tables = ["the user's reads", "the user's writes", "the supervisor's reads"];
+  const lines = wasmText(body, part(body), {
+    local: (index) => ["left", "base"][index] ?? names.get(index) ?? `t${index}`,
     note: (name, value) => {
       if (name === "i32.store" && value === BigInt(STATE.region)) return "STATE.region";
       if (value === BigInt(layout.tlbTableBytes - 8)) return "bytes of a table - 8";
-      if (value === BigInt(layout.tlbAt + 2 * layout.tlbTableBytes))
-        return "the supervisor's reads";
+      if (name === "i32.load" && value >= BigInt(layout.basesAt) && value < BigInt(layout.ramAt)) {
+        return "its page's operations";
+      }
+      const table = (Number(value) - layout.tlbAt) / layout.tlbTableBytes;
+      if (name === "i64.load" && Number.isInteger(table) && table >= 0 && table < 4) {
+        return tables[table] ?? "the supervisor's writes";
+      }
       if (value >= mask && value < mask + 8n) return `-(2^${layout.addressBits}) | ${value - mask}`;
       return undefined;
     },
@@ -68,8 +82,9 @@ function loopText(layout: Layout, { plan }: RegionReport): string {
 /** Blocks of the document, by name. */
 export function regionBlocks(ramBytes: number): readonly (readonly [string, string])[] {
   const report = planned();
+  const unfused = { ...report, plan: { ...report.plan, fused: false } };
   return [
-    ["region plan", regionText(report)],
-    ["region loop", loopText(layoutFor(ramBytes), report)],
+    ["region plan", regionWithIr(report)],
+    ["region loop", regionWasm(layoutFor(ramBytes), unfused, loopOf)],
   ];
 }

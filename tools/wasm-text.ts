@@ -19,49 +19,53 @@ const END = 0x0b;
 const [I32_CONST, I64_CONST] = [0x41, 0x42];
 const [MEMORY_FIRST, MEMORY_LAST] = [0x28, 0x3e];
 
-/** Names of those that are shown. */
-const NAMES: Readonly<Record<number, string>> = {
-  0x0f: "return",
-  0x1a: "drop",
-  0x1b: "select",
-  0x28: "i32.load",
-  0x29: "i64.load",
-  0x2d: "i32.load8_u",
-  0x31: "i64.load8_u",
-  0x2f: "i32.load16_u",
-  0x34: "i64.load32_s",
-  0x35: "i64.load32_u",
-  0x36: "i32.store",
-  0x37: "i64.store",
-  0x3a: "i32.store8",
-  0x45: "i32.eqz",
-  0x46: "i32.eq",
-  0x47: "i32.ne",
-  0x48: "i32.lt_s",
-  0x49: "i32.lt_u",
-  0x50: "i64.eqz",
-  0x51: "i64.eq",
-  0x52: "i64.ne",
-  0x53: "i64.lt_s",
-  0x54: "i64.lt_u",
-  0x6a: "i32.add",
-  0x6b: "i32.sub",
-  0x71: "i32.and",
-  0x72: "i32.or",
-  0x73: "i32.xor",
-  0x74: "i32.shl",
-  0x76: "i32.shr_u",
-  0x7c: "i64.add",
-  0x7d: "i64.sub",
-  0x83: "i64.and",
-  0x84: "i64.or",
-  0x85: "i64.xor",
-  0x86: "i64.shl",
-  0x88: "i64.shr_u",
-  0xa7: "i32.wrap_i64",
-  0xac: "i64.extend_i32_s",
-  0xad: "i64.extend_i32_u",
+/** Consecutive opcodes from the first, as the specification's index of instructions has them. */
+const RUNS: readonly (readonly [first: number, names: string])[] = [
+  [0x00, "unreachable nop"],
+  [0x0f, "return"],
+  [0x1a, "drop select"],
+  [0x28, "i32.load i64.load f32.load f64.load i32.load8_s i32.load8_u i32.load16_s i32.load16_u"],
+  [0x30, "i64.load8_s i64.load8_u i64.load16_s i64.load16_u i64.load32_s i64.load32_u"],
+  [0x36, "i32.store i64.store f32.store f64.store i32.store8 i32.store16"],
+  [0x3c, "i64.store8 i64.store16 i64.store32"],
+  [0x45, each("i32", "eqz eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u")],
+  [0x50, each("i64", "eqz eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u")],
+  [0x5b, each("f32", "eq ne lt gt le ge")],
+  [0x61, each("f64", "eq ne lt gt le ge")],
+  [0x67, each("i32", "clz ctz popcnt add sub mul div_s div_u rem_s rem_u and or xor")],
+  [0x74, each("i32", "shl shr_s shr_u rotl rotr")],
+  [0x79, each("i64", "clz ctz popcnt add sub mul div_s div_u rem_s rem_u and or xor")],
+  [0x86, each("i64", "shl shr_s shr_u rotl rotr")],
+  [0x8b, each("f32", "abs neg ceil floor trunc nearest sqrt add sub mul div min max copysign")],
+  [0x99, each("f64", "abs neg ceil floor trunc nearest sqrt add sub mul div min max copysign")],
+  [0xa7, each("i32", "wrap_i64 trunc_f32_s trunc_f32_u trunc_f64_s trunc_f64_u")],
+  [0xac, each("i64", "extend_i32_s extend_i32_u trunc_f32_s trunc_f32_u trunc_f64_s trunc_f64_u")],
+  [0xb2, each("f32", "convert_i32_s convert_i32_u convert_i64_s convert_i64_u demote_f64")],
+  [0xb7, each("f64", "convert_i32_s convert_i32_u convert_i64_s convert_i64_u promote_f32")],
+  [0xbc, "i32.reinterpret_f32 i64.reinterpret_f64 f32.reinterpret_i32 f64.reinterpret_i64"],
+  [0xc0, "i32.extend8_s i32.extend16_s i64.extend8_s i64.extend16_s i64.extend32_s"],
+];
+function each(type: string, names: string): string {
+  return names.replaceAll(/\S+/g, (name) => `${type}.${name}`);
+}
+const NAMES: ReadonlyMap<number, string> = new Map(
+  RUNS.flatMap(([first, names]) => names.split(" ").map((name, n) => [first + n, name] as const)),
+);
+const CALLS: Readonly<Record<number, string>> = {
+  0x11: "call_indirect",
+  0x13: "return_call_indirect",
 };
+/** Of those behind the prefix, what regions have; a lane's number follows the last two. */
+const VECTOR = 0xfd;
+const VECTORS: Readonly<Record<number, string>> = {
+  0x13: "f32x4.splat",
+  0x14: "f64x2.splat",
+  0x105: "f32x4.relaxed_madd",
+  0x107: "f64x2.relaxed_madd",
+  0x1f: "f32x4.extract_lane",
+  0x21: "f64x2.extract_lane",
+};
+const LANES = [0x1f, 0x21];
 
 export interface WasmInstruction {
   readonly opcode: number;
@@ -194,7 +198,13 @@ function readBody(body: Uint8Array): WasmInstruction[] {
     const table: number[] = [];
     if (opcode in BLOCKS) bytes.u8();
     else if (opcode in ONE_INDEX) immediate = BigInt(bytes.unsigned());
-    else if (opcode === I32_CONST || opcode === I64_CONST) immediate = bytes.signed();
+    else if (opcode in CALLS) {
+      immediate = BigInt(bytes.unsigned());
+      bytes.unsigned();
+    } else if (opcode === VECTOR) {
+      immediate = BigInt(bytes.unsigned());
+      if (LANES.includes(Number(immediate))) bytes.u8();
+    } else if (opcode === I32_CONST || opcode === I64_CONST) immediate = bytes.signed();
     else if (opcode >= MEMORY_FIRST && opcode <= MEMORY_LAST) {
       bytes.unsigned();
       immediate = BigInt(bytes.unsigned());
@@ -256,6 +266,8 @@ export function wasmText(body: WasmBody, shown: readonly WasmInstruction[], by: 
     else if (opcode === ELSE) text = "else";
     else if (opcode === BR_TABLE) text = `br_table (${table.length - 1} handlers)`;
     else if (opcode in BLOCKS) text = BLOCKS[opcode] ?? "";
+    else if (opcode in CALLS) text = `${CALLS[opcode]} (type ${index})`;
+    else if (opcode === VECTOR) text = VECTORS[index] ?? `vector ${index}`;
     else if (opcode === 0x10) text = `call $${body.imports[index] ?? index}`;
     else if (opcode === 0x0c || opcode === 0x0d) {
       const levels = index - (depth - outer);
@@ -277,7 +289,7 @@ export function wasmText(body: WasmBody, shown: readonly WasmInstruction[], by: 
 }
 
 function nameOf(opcode: number): string {
-  const name = NAMES[opcode];
+  const name = NAMES.get(opcode);
   if (name === undefined) throw new RangeError(`opcode 0x${opcode.toString(16)} has no name here`);
   return name;
 }

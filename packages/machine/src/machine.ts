@@ -51,6 +51,8 @@ export interface JitOptions {
   readonly onRegion?: JitParts["onRegion"];
   /** Regions of another run, and whether to keep those of this one. */
   readonly kept?: JitParts["kept"];
+  /** Host time, for statistics only. */
+  readonly nowMs?: JitParts["nowMs"];
 }
 
 export interface MachineStats extends InterpreterStats {
@@ -60,9 +62,8 @@ export interface MachineStats extends InterpreterStats {
 
 function jitOptions(jit: "off" | "on" | JitOptions): Pick<InterpreterOptions, "jit"> {
   if (jit === "off") return {};
-  const { limits, onRegion, kept }: JitOptions = jit === "on" ? {} : jit;
-  const all = { ...JIT_LIMITS, ...limits };
-  return { jit: { limits: all, ...(onRegion && { onRegion }), ...(kept && { kept }) } };
+  const { limits, ...others }: JitOptions = jit === "on" ? {} : jit;
+  return { jit: { ...others, limits: { ...JIT_LIMITS, ...limits } } };
 }
 
 export class Machine {

@@ -109,7 +109,8 @@ export class EmbeddedGuest {
     this.#machine = new Machine({
       ramBytes: options.memoryBytes,
       harts: 1,
-      jit: options.jit === "off" ? "off" : { ...(kept && { kept }) },
+      jit:
+        options.jit === "off" ? "off" : { nowMs: () => performance.now(), ...(kept && { kept }) },
       timeMode: { kind: "free", nowNs: () => this.#nowNs() },
       createBus: (ports) => {
         board = createBoard({

@@ -17,7 +17,7 @@ export interface InterpreterOptions {
   /** Use the processor's multiply-add; absent: if wasm/probe.ts finds that it rounds once. */
   readonly fused?: boolean;
   /** Compile hot code; without it everything is interpreted. */
-  readonly jit?: Pick<JitParts, "limits" | "onRegion" | "kept">;
+  readonly jit?: Pick<JitParts, "limits" | "onRegion" | "kept" | "nowMs">;
 }
 
 export interface InterpreterStats {

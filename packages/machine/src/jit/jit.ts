@@ -49,6 +49,8 @@ export interface JitParts {
   ticks(): number;
   /** Operations of the page that execution last reached at this virtual page; 0 if it is not known. */
   baseAt(pageVa: bigint): number;
+  /** For statistics only; without it they say that compiling takes no time. */
+  readonly nowMs?: () => number;
   /** Regions of another run, and whether to keep those of this one. */
   readonly kept?: KeptRegions;
   /** Told of every region that is made. */
@@ -81,6 +83,10 @@ export interface JitStats {
   readonly wasmBytes: number;
   readonly instructions: number;
   readonly dispatches: number;
+  /** Time spent on finding regions, on emitting them, and in the engine before the first call. */
+  readonly analysisMs: number;
+  readonly emissionMs: number;
+  readonly wasmMs: number;
 }
 
 /** Regions on their way into one module, by position. */
@@ -120,13 +126,15 @@ export class Jit {
   #heldBytes = 0;
   #instructions = 0;
   #dispatches = 0;
+  readonly #spentMs = { analysis: 0, emission: 0, wasm: 0 };
 
   constructor(parts: JitParts) {
     checkLimits(parts.limits);
     this.#parts = parts;
     this.#view = new DataView(parts.memory.buffer);
     this.table = createTable(FIRST_SLOT + 64);
-    const known = parts.kept?.bytes === undefined ? [] : this.#load(parts.kept.bytes);
+    const bytes = parts.kept?.bytes;
+    const known = bytes === undefined ? [] : this.#timed("wasm", () => this.#load(bytes));
     this.#stored = known.length;
     this.#keeper = parts.kept === undefined ? undefined : new Keeper(known);
     this.#regions = new Regions(parts.layout, parts.memory.buffer, this.table, known.length);
@@ -156,7 +164,21 @@ export class Jit {
       wasmBytes: this.#wasmBytes,
       instructions: this.#instructions,
       dispatches: this.#dispatches,
+      analysisMs: Math.round(this.#spentMs.analysis),
+      emissionMs: Math.round(this.#spentMs.emission),
+      wasmMs: Math.round(this.#spentMs.wasm),
     };
+  }
+
+  #timed<T>(part: "analysis" | "emission" | "wasm", work: () => T): T {
+    const { nowMs } = this.#parts;
+    if (nowMs === undefined) return work();
+    const before = nowMs();
+    try {
+      return work();
+    } finally {
+      this.#spentMs[part] += nowMs() - before;
+    }
   }
 
   /** The operation at `ip`, in the page being executed, has become hot. */
@@ -194,7 +216,8 @@ export class Jit {
   }
 
   #make(pageVa: bigint, base: number, ip: number, size: RegionSize): boolean {
-    const plan = this.#plan(pageVa, base, (ip - base) >>> 3, size);
+    const entry = (ip - base) >>> 3;
+    const plan = this.#timed("analysis", () => this.#plan(pageVa, base, entry, size));
     if (plan === undefined) return false;
     const instructions = plan.blocks.reduce((sum, block) => sum + block.instructions.length, 0);
     const extents = extentsOf(plan.blocks);
@@ -210,7 +233,9 @@ export class Jit {
     this.#parts.onRegion?.({ pageVa, plan });
     const batch = (this.#batch ??= this.#openBatch());
     const name = exportName(batch.regions.length);
-    const index = defineRegion(batch.module, this.#parts.layout, batch.functions, plan, name);
+    const index = this.#timed("emission", () =>
+      defineRegion(batch.module, this.#parts.layout, batch.functions, plan, name),
+    );
     batch.regions.push(region);
     if (this.#keeper?.keeps === true) this.#put(region, plan, extents, batch.module.bodyOf(index));
     if (batch.regions.length >= this.#parts.limits.batch) this.#flush();
@@ -392,7 +417,10 @@ export class Jit {
     this.#modules++;
     this.#wasmBytes += bytes.length;
     this.#heldBytes += bytes.length;
-    const exported = instantiate(compile(bytes), this.#parts.memory, { regions: this.table });
+    const imports = { regions: this.table };
+    const exported = this.#timed("wasm", () =>
+      instantiate(compile(bytes), this.#parts.memory, imports),
+    );
     for (const [position, region] of batch.regions.entries()) {
       const compiled = present(exported[exportName(position)], "a region's function");
       if (!region.dead) this.#regions.install(region, compiled);

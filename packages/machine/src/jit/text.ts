@@ -3,6 +3,9 @@
  * laid out.
  */
 
+import { resultType } from "../ir/shape.ts";
+import type { IrOp, RegisterRef } from "../ir/types.ts";
+import { operands } from "../ir/validate.ts";
 import type { Block, End, RegionInstruction, Target } from "./analyse/graph.ts";
 import type { RegionReport } from "./jit.ts";
 
@@ -28,7 +31,67 @@ export function instructionText({ instruction, fields }: RegionInstruction): str
   return `${name} ${operands.join(", ")}`.trimEnd();
 }
 
-export function regionText({ pageVa, plan }: RegionReport): string {
+const register = (ref: RegisterRef, { fields }: RegionInstruction): string =>
+  ref.bank === "state" ? ref.name : `${ref.bank}${fields[ref.field]}`;
+
+/** What an operation reads, in the order in which its text names it. */
+const read = (op: IrOp): string =>
+  operands(op)
+    .map(([value]) => `%${value}`)
+    .join(", ");
+
+function operationText(op: IrOp, instruction: RegionInstruction): string {
+  const { fields } = instruction;
+  switch (op.op) {
+    case "const":
+      return `${op.type} ${op.value}`;
+    case "field":
+      return `${op.name} ${fields[op.name]}`;
+    case "index":
+      return `number of ${op.field} ${fields[op.field]}`;
+    case "get":
+      return `get ${register(op.reg, instruction)}`;
+    case "set":
+      return `set ${register(op.reg, instruction)} <- ${read(op)}`;
+    case "load":
+      return `load ${8 * op.size} bits, ${op.signed ? "sign" : "zero"}-extended, at ${read(op)}`;
+    case "store":
+      return `store ${8 * op.size} bits, address and value ${read(op)}`;
+    case "loadReserved":
+    case "storeConditional":
+      return `${op.op} ${8 * op.size} bits ${read(op)}`;
+    case "atomic":
+      return `atomic ${op.fn} ${8 * op.size} bits ${read(op)}`;
+    case "float":
+      return `${op.format} ${op.fn} ${read(op)}`;
+    case "call":
+      return `call ${op.helper} ${read(op)}`;
+    case "select":
+    case "guard":
+      return `${op.op} ${read(op)}`;
+    default:
+      return `${op.fn} ${read(op)}`;
+  }
+}
+
+/** The instruction's block, one operation a line, with the operands of its encoding. */
+export function irText(instruction: RegionInstruction): string[] {
+  const { ops, exit } = instruction.instruction.block;
+  const lines = ops.map((op, position) => {
+    const type = resultType(op);
+    const defined = type === undefined ? "" : `%${position}: ${type} = `;
+    return `${defined}${operationText(op, instruction)}`;
+  });
+  if (exit.kind === "branch") lines.push(`branch if %${exit.condition}`);
+  if (exit.kind === "jump") lines.push(`jump to %${exit.target}`);
+  return lines;
+}
+
+export const regionText = (report: RegionReport): string => textOf(report, false);
+/** The same, and after each instruction the operations that it is. */
+export const regionWithIr = (report: RegionReport): string => textOf(report, true);
+
+function textOf({ pageVa, plan }: RegionReport, ir: boolean): string {
   const at = (delta: number): string => hex(pageVa + BigInt(delta));
   const target = (to: Target): string => {
     if (to.kind === "exit") return `exit ${at(to.delta)}`;
@@ -54,7 +117,10 @@ export function regionText({ pageVa, plan }: RegionReport): string {
   };
   const blockText = (block: Block): string[] => [
     `block ${block.order}${block.check ? `, budget ${block.longest}` : ""}`,
-    ...block.instructions.map((one) => `  ${at(one.delta)}  ${instructionText(one)}`),
+    ...block.instructions.flatMap((one) => [
+      `  ${at(one.delta)}  ${instructionText(one)}`,
+      ...(ir ? irText(one).map((line) => `      ${line}`) : []),
+    ]),
     `  ${end(block.end)}`,
   ];
   const count = plan.blocks.reduce((sum, block) => sum + block.instructions.length, 0);
