@@ -50,6 +50,20 @@ test("a leader that stops hands over to a voter of the outgoing half", () => {
   cluster.until("another leads", () => cluster.leader()?.id !== leader.id);
 });
 
+test("a leader that stops asks another voter when the first does not take over", () => {
+  const cluster = new Cluster(46);
+  cluster.found([1, 2, 3]);
+  const leader = cluster.elect();
+  cluster.tick(5);
+  // Of equals the first is asked first.
+  const [deaf, other] = cluster.live.filter(({ id }) => id !== leader.id);
+  cluster.drops = ({ to }) => to === deaf?.id;
+  let isStopped = false;
+  leader.node.stop(() => (isStopped = true));
+  cluster.until("the other leads", () => other?.node.status().role === "leader", 45);
+  cluster.until("the first has stopped", () => isStopped, 5);
+});
+
 test("a member that is alone in the new half does not lead by itself after a restart", () => {
   const { cluster, leader } = leaderAloneInTheNewHalf(42);
   cluster.tick(20);

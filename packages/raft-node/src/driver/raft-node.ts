@@ -467,7 +467,11 @@ export class RaftNode<Response> {
     if (engine === undefined || this.#phase !== "stopping") return;
     if (engine.tickCount < this.#stopAtTick) {
       const others = allVoters(engine.state.conf).some((peer) => peer !== this.#options.id);
-      if (engine.state.role === "leader" && others) return;
+      if (engine.state.role === "leader" && others) {
+        // Whoever was asked first did not take over within an election timeout.
+        if (engine.state.transferee === 0 && handOver(engine.state)) engine.pump();
+        return;
+      }
       if (!engine.log.idle) return;
     }
     this.#phase = "stopped";
