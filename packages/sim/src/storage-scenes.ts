@@ -109,6 +109,24 @@ function cutInRecovery(scene: Scene): Played {
   return { items, endMs: cutMs + 400 };
 }
 
+/** Power cuts one after the other, each while the node recovers from the one before. */
+function cutAgain(scene: Scene): Played {
+  const { cluster, random, honest } = scene;
+  const [minUs, maxUs] = cluster.diskUs;
+  const slower = Math.max(1, Math.round((2 * SLOW_OP_US) / (minUs + maxUs)));
+  const opMs = SLOW_OP_US / 1000;
+  const items: PlanItem[] = [];
+  for (let n = random.between(2, 6); n > 0; n--) items.push(write(scene, random.below(30)));
+  let ms = 10 + linkMs(cluster) + random.below(60);
+  for (let cuts = random.between(2, 4); cuts > 0; cuts--) {
+    const loss = POWER_LOSSES[random.below(POWER_LOSSES.length)] ?? "chance";
+    items.push(fault(scene, "powerCut", [ms, ms + 10], [honest], { loss }));
+    ms += 10 + random.between(RECOVERY_OPS / 2, RECOVERY_OPS + 4 * SYNC_OPS) * opMs;
+  }
+  items.push(fault(scene, "diskSlow", [-40, ms], [honest], { amount: slower }));
+  return { items, endMs: ms + 400 };
+}
+
 /** A member that lags gets entries that are committed already; of the write its first sector is kept. */
 function headOfCatchUp(scene: Scene): Played {
   const { cluster, random, honest } = scene;
@@ -188,7 +206,7 @@ type Kind = (scene: Scene) => Played;
 
 /** What can be played with the media that this seed has. */
 function kindsFor(media: ReadonlyMap<number, number>): readonly Kind[] {
-  const kinds: Kind[] = [cutInRecovery, headOfCatchUp, sameShape];
+  const kinds: Kind[] = [cutInRecovery, cutAgain, headOfCatchUp, sameShape];
   for (const [machine, only] of media) {
     const what = FILE_CLASSES[only];
     if (what === "segments") kinds.push((scene) => slowRepair(scene, machine));
