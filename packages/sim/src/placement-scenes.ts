@@ -42,6 +42,9 @@ interface Scene {
   readonly nextId: () => number;
   /** vCPUs of a VM: from this, in so many sizes. */
   readonly vcpus: readonly [from: number, sizes: number];
+  /** VMs that may be there, oldest first, and the next one that never was. */
+  readonly present: number[];
+  nextKey: number;
 }
 
 type Window = readonly [fromMs: number, toMs: number];
@@ -98,11 +101,14 @@ function twoPlans(scene: Scene, atMs: number): PlanItem[] {
     const forMs = random.between(50, 2 * electionMs);
     items.push(fault(scene, kind, [atMs, atMs + forMs], [LEADER]));
   }
-  for (const key of someKeys(random, random.between(3, 6))) {
-    items.push(ask(scene, [atMs - 600, atMs - 150], key, { kind: "deleteVm" }));
+  // Who was there before goes, and who comes is new: a name is free only when nothing of it is left.
+  for (const key of scene.present.splice(0, random.between(3, KEYS))) {
+    items.push(ask(scene, [atMs - 500, atMs - 80], key, { kind: "deleteVm" }));
   }
-  for (const key of someKeys(random, random.between(6, KEYS))) {
-    items.push(create(scene, [atMs - 250, atMs], key));
+  for (let left = random.between(4, 8); left > 0; left--) {
+    const key = scene.nextKey++;
+    scene.present.push(key);
+    items.push(create(scene, [atMs - 300, atMs], key));
   }
   return items;
 }
@@ -158,7 +164,8 @@ export function drawPlacementScenes(
   const electionMs = cluster.tickMs * cluster.electionTicks;
   const plansShare = random.below(3) / 2;
   const vcpus = MACHINE_SHARES[2 * plansShare] ?? MACHINE_SHARES[1];
-  const scene: Scene = { random, cluster, electionMs, nextId, vcpus };
+  const present = Array.from({ length: KEYS }, (_, key) => key);
+  const scene: Scene = { random, cluster, electionMs, nextId, vcpus, present, nextKey: 100 };
   const items: PlanItem[] = [];
   for (let key = 0; key < KEYS; key++) {
     items.push(create(scene, [FIRST_MS - 1500, FIRST_MS - 500], key));
