@@ -55,12 +55,12 @@ export class HostMachine<Command, Response> implements StateMachine<Outcome<Resp
   }
 
   apply(entry: { index: LogIndex; term: Term; data: Uint8Array }): Outcome<Response> {
-    const { index, term, data } = entry;
-    if (this.#sessions === undefined) return this.#command(data, { index, term });
-    if (isPlain(data)) return this.#command(data.subarray(HEAD_BYTES), { index, term });
+    const { data } = entry;
+    if (this.#sessions === undefined) return this.#command(data, entry);
+    if (isPlain(data)) return this.#command(data.subarray(HEAD_BYTES), entry);
     const decoded = decodeEntry(data);
     if (!decoded.ok) return { kind: "invalid", reason: decoded.error };
-    return this.#entry(decoded.value, { index, term }, this.#sessions);
+    return this.#entry(decoded.value, entry, this.#sessions);
   }
 
   #entry(entry: ClusterEntry, at: Position, sessions: Sessions): Outcome<Response> {

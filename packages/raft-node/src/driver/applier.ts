@@ -71,8 +71,7 @@ export class Applier<Response> {
 
   command(entry: Entry): Response {
     this.#advance(entry);
-    const { index, term, data } = entry;
-    return this.#machine.apply({ index, term, data });
+    return this.#machine.apply(entry);
   }
 
   noop(entry: Entry): void {

@@ -28,6 +28,7 @@ import type {
 import { DiskWatch } from "./disk-watch.ts";
 import { Engine } from "./engine.ts";
 import { handOver } from "./hand-over.ts";
+import type { Proposal } from "./proposals.ts";
 import { isRepairable, recoverNode } from "./recover.ts";
 import type { RecoveredNode } from "./recover.ts";
 
@@ -289,15 +290,8 @@ export class RaftNode<Response> {
     deadlineMs: number,
     done: (result: Result<Proposed<Response>, ProposeError>) => void,
   ): void {
-    this.#add("command", data, deadlineMs, (result) => {
-      if (!result.ok) {
-        done(result);
-        return;
-      }
-      const { index, response } = result.value;
-      // Safe: a command's entry always carries what apply returned.
-      done(ok({ index, response: response as Response }));
-    });
+    // Safe: a command's entry always carries what apply returned.
+    this.#add("command", data, deadlineMs, done as Proposal<Response>["done"]);
   }
 
   /** Adds, promotes or removes a member. `done` gives the index at which the change took effect here. */
@@ -315,9 +309,7 @@ export class RaftNode<Response> {
     kind: "command" | "config",
     data: Uint8Array,
     deadlineMs: number,
-    done: (
-      result: Result<{ index: LogIndex; response: Response | undefined }, ProposeError>,
-    ) => void,
+    done: Proposal<Response>["done"],
   ): void {
     const engine = this.#accepting();
     const refused = engine === undefined ? this.#unavailable() : engine.refusal(data.length);

@@ -239,7 +239,7 @@ export class RaftClient<Command, Response, Query, Answer> {
     const { endpoints, token } = this.#options;
     while (!this.#isClosed && performance.now() < deadlineMs) {
       const endpoint = endpoints[this.#at++ % endpoints.length] ?? "";
-      const leftMs = Math.min(1_000, deadlineMs - performance.now());
+      const leftMs = Math.max(1, Math.min(1_000, deadlineMs - performance.now()));
       const connection = await ClientConnection.open(this.#socket(endpoint), token, leftMs);
       if (connection !== undefined) {
         this.#connection = connection;
