@@ -81,8 +81,12 @@ export class Promises {
       // Where the log ended when a vote was given that is only seen now, nobody knows.
       known.voteLastTerm = 0;
       known.voteLastIndex = 0;
-      if (state.damage.nonce === 0) recovered(peer, known, state);
-      else noteLost(peer, known, state);
+      if (state.damage.nonce !== 0) noteLost(peer, known, state);
+      else {
+        // Repaired just before it stopped, or it has forgotten that it is damaged.
+        if (known.lostIndex > 0) this.#repaired(peer, known, state);
+        recovered(peer, known, state);
+      }
     } else if (known.lostIndex > 0 && state.damage.nonce === 0) {
       this.#repaired(peer, known, state);
     } else if (
@@ -212,7 +216,6 @@ function noteLost(peer: number, known: Durable, state: RaftState): void {
 /** After a restart without damage everything durable is there: a loss is noticed, or it is none. */
 function recovered(peer: number, known: Durable, state: RaftState): void {
   const { term, vote, log, io } = state;
-  known.lostIndex = 0;
   if (!keepsVote(known, state)) {
     const was = `it had written term ${known.term}, vote ${known.vote}`;
     violated("losses are noticed", `p${peer} came back in term ${term}, vote ${vote}; ${was}`);
