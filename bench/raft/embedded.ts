@@ -7,11 +7,12 @@ import { VALUE } from "./load.ts";
 
 const IN_FLIGHT = 256;
 const [, file = "", id = ""] = process.argv.slice(2);
-const seconds = Number(process.env["BLIXARD_BENCH_SECONDS"]);
+const SECONDS = Number(process.env["BLIXARD_BENCH_SECONDS"]);
+const WARM_UP_SECONDS = 1.5;
 const { cluster } = await runMember(file, Number(id));
 const value = Buffer.from(VALUE);
 
-async function measure(): Promise<number> {
+async function measure(seconds: number): Promise<number> {
   let count = 0;
   const start = performance.now();
   const end = start + seconds * 1000;
@@ -30,7 +31,8 @@ let isRunning = false;
 setInterval(() => {
   if (isRunning || cluster.raftStatus().role !== "leader") return;
   isRunning = true;
-  void measure().then((rate) => {
+  void measure(WARM_UP_SECONDS).then(async () => {
+    const rate = await measure(SECONDS);
     const path = join(dirname(file), "result.json");
     writeFileSync(`${path}.tmp`, String(Math.round(rate)));
     renameSync(`${path}.tmp`, path);
