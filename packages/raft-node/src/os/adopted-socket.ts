@@ -8,7 +8,8 @@
 import { Socket } from "node:net";
 import type { SocketConstructorOpts } from "node:net";
 
-const READ_BYTES = 64 * 1024;
+/** For each connection: those that one door takes hold 64 MiB at most. */
+const READ_BYTES = 16 * 1024;
 
 /**
  * `accepted` as a socket that reads this way; it emits "data" like any other. The server must have been
