@@ -78,7 +78,7 @@ test("a member that counts as whole without what it had acknowledged is found", 
   // What was never committed may have gone for good.
   assert.equal(found([before], [lost, back(3)]), "");
   assert.equal(found([before], [lost, back(2)]), "repaired members are whole");
-  // Neither does a second restart in between make it forget, nor may it forget its damage by one.
+  // A restart in between changes nothing, nor may it make the member forget that it is damaged.
   assert.equal(found([before], [lost], [back(4)]), "");
   assert.equal(found([before], [lost], [back(2)]), "repaired members are whole");
   assert.equal(found([before], [lost], [lost, back(2)]), "repaired members are whole");
