@@ -142,7 +142,9 @@ export class Features {
     if (before?.role !== "leader" || before.term !== state.term) {
       this.#elected(peer, before, state);
       member.rounds = [];
-      member.lastRead = 0;
+      // What waits for a round already was not seen before it had one.
+      const waiting = state.reads.pending.filter(({ round }) => round > 0);
+      member.lastRead = waiting.at(-1)?.context ?? 0;
       member.heardAt.clear();
       member.sinceTick = member.tick;
       const { checkQuorum, electionTicks } = state.config;
