@@ -18,7 +18,8 @@ import {
   type VmInput,
 } from "./plan.ts";
 
-const SPARSE = 0.35;
+/** Of the seeds that have no scenes of another kind. */
+const SPARSE = 0.5;
 const FIRST_VM_MS = 3000;
 const FIRST_SCENE_MS = 4500;
 const VMS = 6;
@@ -157,7 +158,7 @@ function unheard(scene: Scene, atMs: number): Drawn {
   // The leader is heard, it hears, and then the answer is under way.
   const begunMs = backMs + 100 + 2.25 * delayMs;
   const goneMs = begunMs + within(scene, 100, delayMs + 100);
-  const againMs = begunMs + (random.chance(0.65) ? within(scene, 5750, 6400) : 7500);
+  const againMs = begunMs + (random.chance(0.6) ? within(scene, 5750, 6400) : 7500);
   const others = Array.from({ length: cluster.voters }, (_, n) => n + 1).filter(
     (id) => id !== victim,
   );

@@ -197,12 +197,15 @@ export function drawPlan(seed: number, profile: Profile): Plan {
     ...drawStorm(seed, profile, cluster, nextId),
     ...drawMembershipScenes(seed, profile, cluster, drawn, nextId),
   ];
-  const drawnItems =
-    profile === "control" ? [...drawPlacementScenes(seed, cluster, nextId, others)] : others;
+  // A seed has scenes of one kind.
+  const placed =
+    profile === "control" ? drawPlacementScenes(seed, cluster, nextId, others) : others;
   const items =
-    profile === "control"
-      ? [...drawLeaseScenes(seed, cluster, nextId, drawnItems)]
-      : [...drawLeaseStorm(seed, cluster, nextId, drawnItems)];
+    profile !== "control"
+      ? [...drawLeaseStorm(seed, cluster, nextId, others)]
+      : placed === others
+        ? [...drawLeaseScenes(seed, cluster, nextId, others)]
+        : [...placed];
   const staged =
     profile === "storage" ? [...drawStorageScenes(seed, cluster, media, nextId, items)] : items;
   staged.sort((a, b) => a.atMs - b.atMs || a.id - b.id);
