@@ -18,6 +18,7 @@ import {
   SLICE_INSTRUCTIONS_MAX,
 } from "./limits.ts";
 import { StateHash } from "./state-hash.ts";
+import { hasTailCalls } from "./wasm/probe.ts";
 import type { Bus, DeviceEffect, GuestMemory, StopReason } from "./types.ts";
 
 const NS_PER_INSTRUCTION = NS_PER_TIME_TICK / INSTRUCTIONS_PER_TIME_TICK;
@@ -61,7 +62,7 @@ export interface MachineStats extends InterpreterStats {
 }
 
 function jitOptions(jit: "off" | "on" | JitOptions): Pick<InterpreterOptions, "jit"> {
-  if (jit === "off") return {};
+  if (jit === "off" || !hasTailCalls()) return {};
   const { limits, ...others }: JitOptions = jit === "on" ? {} : jit;
   return { jit: { ...others, limits: { ...JIT_LIMITS, ...limits } } };
 }

@@ -34,7 +34,7 @@ export const JIT_LIMITS: JitLimits = {
   threshold: 8000,
   first: { instructionsMax: 100, inlineDepthMax: 2, pagesMax: 3 },
   again: { instructionsMax: 300, inlineDepthMax: 4, pagesMax: 6 },
-  samples: 1,
+  samples: 3,
   batch: 64,
   batchInstructions: 1_000_000,
   everywhere: false,

@@ -1,6 +1,7 @@
 /** What the engine and the processor below it can do, found out by doing it. */
 
-import { compile, createMemory, instantiate } from "./engine.ts";
+import { present } from "@blixard/std";
+import { compile, createMemory, createTable, instantiate } from "./engine.ts";
 import { ModuleBuilder } from "./module.ts";
 
 /** Products that need one rounding more than a multiplication gives them; the sums are exact. */
@@ -10,6 +11,43 @@ const TELLING = [
 ] as const;
 
 let known: boolean | undefined;
+let tailCalls: boolean | undefined;
+
+/** More calls than any stack holds. */
+const DEEP = 1_000_000;
+
+/** Whether calls in tail position, which regions go on by, take no stack. */
+export function hasTailCalls(): boolean {
+  tailCalls ??= probeTailCalls();
+  return tailCalls;
+}
+
+function probeTailCalls(): boolean {
+  const module = new ModuleBuilder({ minimum: 1, maximum: 1 });
+  module.importTable("regions");
+  const type = { parameters: ["i32"], results: ["i32"] } as const;
+  const number = module.type(type);
+  module.define(
+    type,
+    (code) => {
+      code
+        .get(0)
+        .op("i32.eqz")
+        .if(() => void code.i32(1).op("return"));
+      code.get(0).i32(1).op("i32.sub").i32(0).returnCallIndirect(number);
+    },
+    "down",
+  );
+  const regions = createTable(1);
+  try {
+    const { down } = instantiate(compile(module.encode()), createMemory(1), { regions });
+    regions.set(0, present(down, "the function"));
+    return down?.(DEEP) === 1;
+  } catch {
+    // An engine without them refuses the module; one that needs stack for them runs out of it.
+    return false;
+  }
+}
 
 /**
  * Whether relaxed vector multiply-adds round once. The specification leaves it to the engine, which follows the
