@@ -14,7 +14,7 @@ let known: boolean | undefined;
 let tailCalls: boolean | undefined;
 
 /** More calls than any stack holds. */
-const DEEP = 1_000_000;
+const DEEP = 100_000;
 
 /** Whether calls in tail position, which regions go on by, take no stack. */
 export function hasTailCalls(): boolean {
