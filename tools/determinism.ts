@@ -30,7 +30,7 @@ const RUNS: readonly Run[] = [
   { name: "compiled", cut: false, jit: "on" },
   { name: "eager", cut: true, jit: EAGER },
   { name: "kept", cut: true, jit: {}, rehearsed: 150_000_000 },
-  { name: "early", cut: true, jit: EAGER, rehearsed: 60_000_000 },
+  { name: "early", cut: true, jit: EAGER, rehearsed: 20_000_000 },
 ];
 const RANDOM_BUDGET_MAX = 400_000;
 
