@@ -93,7 +93,7 @@ function twoPlans(scene: Scene, atMs: number): PlanItem[] {
   const syncMs = (cluster.diskUs[1] * SYNC_COSTS) / 2000;
   const slow = { amount: Math.max(2, Math.round(random.between(...SLOW_SYNC_MS) / syncMs)) };
   const items: PlanItem[] = [fault(scene, "diskSlow", [atMs - 400, atMs + electionMs], [], slow)];
-  if (random.chance(0.6)) {
+  if (random.chance(0.75)) {
     const heir = random.between(1, cluster.voters);
     items.push(fault(scene, "leadershipTransfer", [atMs, atMs], [heir]));
   } else {
@@ -102,10 +102,10 @@ function twoPlans(scene: Scene, atMs: number): PlanItem[] {
     items.push(fault(scene, kind, [atMs, atMs + forMs], [LEADER]));
   }
   // Who was there before goes, and who comes is new: a name is free only when nothing of it is left.
-  for (const key of scene.present.splice(0, random.between(3, KEYS))) {
+  for (const key of scene.present.splice(0, random.between(4, 14))) {
     items.push(ask(scene, [atMs - 500, atMs - 80], key, { kind: "deleteVm" }));
   }
-  for (let left = random.between(4, 8); left > 0; left--) {
+  for (let left = random.between(7, 12); left > 0; left--) {
     const key = scene.nextKey++;
     scene.present.push(key);
     items.push(create(scene, [atMs - 300, atMs], key));
@@ -174,7 +174,7 @@ export function drawPlacementScenes(
   while (atMs < cluster.safetyMs - LAST_MS) {
     const isPlans = random.chance(plansShare);
     items.push(...(isPlans ? twoPlans : lateWords)(scene, atMs));
-    atMs += isPlans ? electionMs * random.between(2, 3) : random.between(1800, 3500);
+    atMs += isPlans ? (electionMs * random.between(12, 25)) / 10 : random.between(1800, 3500);
   }
   const keepsFaults = random.chance(0.2);
   const kept = others.flatMap((item): readonly PlanItem[] => {

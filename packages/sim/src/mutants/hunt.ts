@@ -120,9 +120,11 @@ export function hunt(request: HuntRequest, now: () => number): Catch | undefined
   const untilMs = huntedMs + request.minimiseSeconds * 1000;
   let best: { readonly from: Failing; readonly least: Minimised } | undefined;
   let runs = 0;
-  for (const from of candidates.slice(0, ATTEMPTS_MAX)) {
-    // What is left of the time is shared among those that are left.
-    const share = best === undefined && candidates.length > 1 ? 0.5 : 1;
+  for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
+    // When those few were not small enough, one from further on may be.
+    const from = candidates.shift() ?? hunting.next(request.toSeed);
+    if (from === undefined) break;
+    const share = attempt < ATTEMPTS_MAX ? 1 / 2 : 1;
     const least = hunting.takeApart(from, now() + (untilMs - now()) * share);
     runs += least.runs;
     if (best === undefined || least.plan.items.length < best.least.plan.items.length) {

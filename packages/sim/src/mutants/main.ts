@@ -23,15 +23,15 @@ const USAGE = `usage: npm run sim:mutants -- [options]
   --only A,B    these planted bugs only
   --workers N   processes side by side (2)
   --seeds N     tries of each (200)
-  --seconds N   CPU time for taking each apart, at most (24)
+  --seconds N   CPU time for taking each apart, at most (60)
   --plans DIR   keeps the minimised plans there
   --json        one object: ok, ran, skipped, seconds, caught, total, medianSeeds, medianItems, mutants`;
 /** A minimised plan is to be no longer. */
 const ITEMS_MAX = 50;
 const SEEDS_MEDIAN_MAX = 200;
 /** Runs and seconds that taking a plan apart may cost. */
-const MINIMISE_RUNS_MAX = 3000;
-const MINIMISE_SECONDS = "24";
+const MINIMISE_RUNS_MAX = 5000;
+const MINIMISE_SECONDS = "60";
 /** A process that is not done by then hangs. */
 const HUNT_SECONDS_MAX = 900;
 
