@@ -10,13 +10,12 @@
 import { Prng } from "@blixard/std";
 import {
   type ClusterPlan,
-  type FaultItem,
-  type FaultKind,
   LEADER,
   type OperationItem,
   type PlanItem,
   type VmInput,
 } from "./plan.ts";
+import { fault, type Stage, type Window } from "./scene.ts";
 
 /** Of the seeds that have no scenes of another kind. */
 const SPARSE = 0.5;
@@ -24,39 +23,10 @@ const FIRST_VM_MS = 3000;
 const FIRST_SCENE_MS = 4500;
 const VMS = 6;
 
-interface Stage {
-  readonly random: Prng;
-  readonly cluster: ClusterPlan;
-  readonly nextId: () => number;
-}
-
 interface Scene extends Stage {
   readonly victim: number;
   /** Neither a victim nor the leader. */
   readonly other: number;
-}
-
-type Window = readonly [fromMs: number, toMs: number];
-
-function fault(
-  { cluster, nextId }: Stage,
-  kind: FaultKind,
-  window: Window,
-  targets: readonly number[],
-  amount = 0,
-): FaultItem {
-  const [atMs, untilMs] = window.map((ms) => Math.min(Math.round(ms), cluster.safetyMs));
-  const [from, to] = [atMs ?? 0, untilMs ?? 0];
-  return {
-    id: nextId(),
-    type: "fault",
-    kind,
-    atMs: from,
-    untilMs: to,
-    targets,
-    rate: 1,
-    amount: Math.round(amount),
-  };
 }
 
 function operation(

@@ -4,14 +4,8 @@
  */
 
 import { Prng } from "@blixard/std";
-import {
-  type ClusterPlan,
-  type FaultItem,
-  type FaultKind,
-  LEADER,
-  type OperationItem,
-  type PlanItem,
-} from "./plan.ts";
+import { type ClusterPlan, LEADER, type OperationItem, type PlanItem } from "./plan.ts";
+import { fault, type Stage, type Window } from "./scene.ts";
 
 const FIRST_MS = 2000;
 const LAST_MS = 1500;
@@ -19,28 +13,12 @@ const LAST_MS = 1500;
 const FIRST_VALUE = 2_000_000;
 const KEYS = 6;
 
-interface Scene {
-  readonly random: Prng;
-  readonly cluster: ClusterPlan;
+interface Scene extends Stage {
   readonly electionMs: number;
-  readonly nextId: () => number;
   /** Times in which nobody else writes: who lags behind is not elected. */
   readonly quiet: Window[];
   /** Times in which nothing else is wrong: what the scene needs takes all of them. */
   readonly calm: Window[];
-}
-
-type Window = readonly [fromMs: number, toMs: number];
-
-function fault(
-  { cluster, nextId }: Scene,
-  kind: FaultKind,
-  window: readonly [fromMs: number, toMs: number],
-  targets: readonly number[],
-): FaultItem {
-  const [from, to] = window.map((ms) => Math.min(Math.round(ms), cluster.safetyMs));
-  const [atMs, untilMs] = [from ?? 0, to ?? 0];
-  return { id: nextId(), type: "fault", kind, atMs, untilMs, targets, rate: 1, amount: 0 };
 }
 
 /** One read or write of each machine within the window. */

@@ -9,13 +9,12 @@
 import { Prng } from "@blixard/std";
 import {
   type ClusterPlan,
-  type FaultItem,
-  type FaultKind,
   LEADER,
   type OperationItem,
   type PlanItem,
   type VmInput,
 } from "./plan.ts";
+import { fault, type Stage, type Window } from "./scene.ts";
 
 /** Of all seeds of the control plane. */
 const SHARE = 0.4;
@@ -35,30 +34,13 @@ const KEYS = 10;
 /** A message held back for longer than a node takes to begin anew, report, and start again. */
 const LATE_US: readonly [number, number] = [1_200_000, 3_000_000];
 
-interface Scene {
-  readonly random: Prng;
-  readonly cluster: ClusterPlan;
+interface Scene extends Stage {
   readonly electionMs: number;
-  readonly nextId: () => number;
   /** vCPUs of a VM: from this, in so many sizes. */
   readonly vcpus: readonly [from: number, sizes: number];
   /** VMs that may be there, oldest first, and the next one that never was. */
   readonly present: number[];
   nextKey: number;
-}
-
-type Window = readonly [fromMs: number, toMs: number];
-
-function fault(
-  { cluster, nextId }: Scene,
-  kind: FaultKind,
-  [fromMs, toMs]: Window,
-  targets: readonly number[],
-  { rate = 1, amount = 0 }: { rate?: number; amount?: number } = {},
-): FaultItem {
-  const [atMs, end] = [Math.round(fromMs), Math.round(toMs)];
-  const untilMs = Math.min(end, cluster.safetyMs);
-  return { id: nextId(), type: "fault", kind, atMs, untilMs, targets, rate, amount };
 }
 
 function ask(scene: Scene, [fromMs, toMs]: Window, key: number, input: VmInput): OperationItem {
@@ -91,7 +73,7 @@ function twoPlans(scene: Scene, atMs: number): PlanItem[] {
   const { random, cluster, electionMs } = scene;
   // What is appended waits for the disks: much is in the logs, and not yet known to be committed.
   const syncMs = (cluster.diskUs[1] * SYNC_COSTS) / 2000;
-  const slow = { amount: Math.max(2, Math.round(random.between(...SLOW_SYNC_MS) / syncMs)) };
+  const slow = Math.max(2, Math.round(random.between(...SLOW_SYNC_MS) / syncMs));
   const items: PlanItem[] = [fault(scene, "diskSlow", [atMs - 400, atMs + electionMs], [], slow)];
   if (random.chance(0.75)) {
     const heir = random.between(1, cluster.voters);
@@ -122,7 +104,7 @@ function lateWords(scene: Scene, atMs: number): PlanItem[] {
   // The first leads mostly, and says nothing over the network.
   const node = random.between(2, cluster.voters);
   const lateToMs = atMs + random.between(150, 400);
-  const late = { amount: random.between(...LATE_US) };
+  const late = random.between(...LATE_US);
   const delay = fault(scene, "delay", [atMs, lateToMs], [node], late);
   const items: PlanItem[] = [{ ...delay, isOneWay: true }];
   const stopped = { kind: "setDesired", desired: "stopped" } as const;

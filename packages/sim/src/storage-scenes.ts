@@ -18,6 +18,7 @@ import {
   type OperationItem,
   type PlanItem,
 } from "./plan.ts";
+import { fault as faultAt, type Stage, type Window } from "./scene.ts";
 
 const SHARE = 0.7;
 const FIRST_MS = 2000;
@@ -34,15 +35,12 @@ const SLOW_OP_US = 4000;
 const RECOVERY_OPS = 33;
 const SYNC_OPS = 10;
 
-interface Scene {
-  readonly random: Prng;
-  readonly cluster: ClusterPlan;
+interface Scene extends Stage {
   /** A voter whose medium keeps what it accepts. */
   readonly honest: number;
   readonly atMs: number;
-  readonly nextId: () => number;
   /** Times in which nobody else writes. */
-  readonly quiet: (readonly [fromMs: number, toMs: number])[];
+  readonly quiet: Window[];
 }
 
 interface Played {
@@ -57,17 +55,15 @@ interface Detail {
 
 /** From and until so long after the scene's beginning. */
 function fault(
-  { cluster, atMs: startMs, nextId }: Scene,
+  scene: Scene,
   kind: FaultKind,
-  window: readonly [fromMs: number, toMs: number],
+  [fromMs, toMs]: Window,
   targets: readonly number[],
   { amount = 0, loss }: Detail = {},
 ): FaultItem {
-  const [atMs = 0, untilMs = 0] = window.map((ms) =>
-    Math.min(startMs + Math.round(ms), cluster.safetyMs),
-  );
+  const window: Window = [scene.atMs + fromMs, scene.atMs + toMs];
   const what = loss === undefined ? amount : POWER_LOSSES.indexOf(loss);
-  return { id: nextId(), type: "fault", kind, atMs, untilMs, targets, rate: 1, amount: what };
+  return faultAt(scene, kind, window, targets, what);
 }
 
 /** A write that whoever leads is asked for. */
